@@ -34,5 +34,6 @@ def dis_flow(
     search.setFinestScale(finest_scale)
     search.setVariationalRefinementIterations(variational_iterations)
     search.setGradientDescentIterations(descent_iterations)
-    empty = np.zeros((*first_gray.shape, 2), np.float32)
-    return search.calc(first_gray, second_gray, empty)
+    # A field of zeros would be taken for a first guess and change the answer; OpenCV's stubs do not
+    # know that None asks for none.
+    return search.calc(first_gray, second_gray, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
