@@ -1,0 +1,141 @@
+"""What a collection holds: an immutable manifest, and the pointer to the newest one.
+
+Under the collection's URL:
+
+    LATEST                     id of the newest manifest
+    manifest-<id>.json         `Manifest`; the id is the SHA-256 of the file
+    shards/<name>.tar          plain WebDataset tars; the name is the head of their SHA-256
+    shards/<name>.idx          see `selfseg.data.index`
+"""
+
+import hashlib
+import json
+
+from selfseg import storage
+from selfseg.config import Config
+from selfseg.data.ingesting import IngestSettings
+from selfseg.errors import UserError
+
+LATEST = "LATEST"
+
+
+class VideoEntry(Config):
+    """One ingested video."""
+
+    id: str
+    """Prefix of its samples' keys: a slug of its name and the head of its content's SHA-256."""
+    name: str
+    """Name of its file without suffix, or of its folder; the name its masks are found by."""
+    frames: int
+    sha256: str
+    """Of the file, or of the frames of the folder in order."""
+    masks_sha256: str | None
+    """Of its ground-truth masks in order; none were given: null."""
+
+
+class SkippedEntry(Config):
+    """One video that could not be ingested."""
+
+    name: str
+    sha256: str
+    masks_sha256: str | None
+    reason: str
+
+
+class ShardEntry(Config):
+    """One shard."""
+
+    name: str
+    samples: int
+    size: int
+    """Bytes of the tar."""
+    sha256: str
+    """Of the tar."""
+    index_sha256: str
+
+
+class Manifest(Config):
+    """One state of a collection; equal inputs give an equal manifest, wherever written."""
+
+    settings: IngestSettings
+    videos: tuple[VideoEntry, ...]
+    """Sorted by id."""
+    skipped: tuple[SkippedEntry, ...]
+    shards: tuple[ShardEntry, ...]
+    """Sorted by name."""
+    parent: str | None = None
+    """Id of the manifest this one grew from."""
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the manifest's canonical JSON."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @property
+    def frames(self) -> int:
+        """Number of samples."""
+        return sum(shard.samples for shard in self.shards)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all shards."""
+        return sum(shard.size for shard in self.shards)
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+
+def shard_url(collection: str, name: str) -> str:
+    """Address a shard's tar."""
+    return storage.join(collection, "shards", f"{name}.tar")
+
+
+def index_url(collection: str, name: str) -> str:
+    """Address a shard's index."""
+    return storage.join(collection, "shards", f"{name}.idx")
+
+
+def manifest_url(collection: str, manifest_id: str) -> str:
+    """Address a manifest."""
+    return storage.join(collection, f"manifest-{manifest_id}.json")
+
+
+def newest_id(collection: str) -> str | None:
+    """Return the id of the collection's newest manifest; None when there is no collection."""
+    try:
+        return storage.read(storage.join(collection, LATEST)).decode().strip()
+    except storage.MissingObject:
+        return None
+
+
+def load_manifest(collection: str, manifest_id: str | None = None) -> Manifest:
+    """Read a collection's manifest, the newest unless an id is given.
+
+    Raises:
+        UserError: there is no collection at this URL, or its manifest is damaged.
+    """
+    manifest_id = manifest_id or newest_id(collection)
+    if manifest_id is None:
+        raise UserError(f"{collection}: no collection here; write one with tools/shard_videos.py")
+    url = manifest_url(collection, manifest_id)
+    data = storage.read(url)
+    if hashlib.sha256(data).hexdigest() != manifest_id:
+        raise UserError(f"{url}: damaged: its content does not match its name; write it again")
+    return Manifest.parse(json.loads(data), origin=url)
+
+
+def commit_manifest(collection: str, manifest: Manifest, expected: str | None) -> None:
+    """Publish `manifest` as the newest, if the newest still is `expected`.
+
+    Every shard and index it names must be there already: readers may start at once.
+
+    Raises:
+        storage.Conflict: someone else published in the meantime.
+    """
+    storage.write(manifest_url(collection, manifest.id), manifest.to_bytes())
+    storage.replace(
+        storage.join(collection, LATEST),
+        f"{manifest.id}\n".encode(),
+        None if expected is None else f"{expected}\n".encode(),
+    )
