@@ -1,0 +1,165 @@
+"""The only way to bytes outside the process: folders of this machine and s3:// buckets.
+
+A URL is a path, or s3://bucket/key. S3 takes its keys and address from the standard variables:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION or AWS_DEFAULT_REGION,
+AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Every function may raise `StorageError`, whose one line
+names the URL, the cause and the remedy.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from pyarrow import fs
+
+from selfseg.errors import UsageError
+from selfseg.stores import local, s3
+from selfseg.stores.errors import Conflict, MissingObject, StorageError
+
+__all__ = [
+    "Conflict",
+    "MissingObject",
+    "StorageError",
+    "arrow_filesystem",
+    "delete",
+    "delete_tree",
+    "download",
+    "exists",
+    "is_remote",
+    "join",
+    "listing",
+    "probe",
+    "read",
+    "read_range",
+    "replace",
+    "size",
+    "upload",
+    "write",
+]
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` lies in a bucket, not in a folder."""
+    return url.startswith("s3://")
+
+
+def join(url: str, *parts: str) -> str:
+    """Return the URL of something below `url`: "s3://a/b/", "c", "d" give "s3://a/b/c/d"."""
+    return "/".join([url.rstrip("/"), *(part.strip("/") for part in parts)])
+
+
+def read(url: str) -> bytes:
+    """Return the whole object.
+
+    Raises:
+        MissingObject: there is none.
+        Conflict: it changed while it was being read.
+    """
+    return _store(url).read(url)
+
+
+def read_range(url: str, offset: int, size: int) -> bytes:
+    """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
+    return _store(url).read_range(url, offset, size)
+
+
+def size(url: str) -> int:
+    """Return the object's length in bytes, or raise `MissingObject`."""
+    return _store(url).size(url)
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object (a file, not a folder) of this name."""
+    return _store(url).exists(url)
+
+
+def write(url: str, data: bytes) -> None:
+    """Write the whole object or nothing; folders on the way are made."""
+    _store(url).write(url, data)
+
+
+def replace(url: str, data: bytes, expected: bytes | None) -> None:
+    """Write `data` only if the object still holds `expected` (compare-and-swap).
+
+    Of several processes that replace the same content, one succeeds. To use it as a claim, let
+    each write something of its own.
+
+    Args:
+        url: the object.
+        data: its new content.
+        expected: the content the decision was based on; None if there was no object.
+
+    Raises:
+        Conflict: the object holds something else by now; nothing was written.
+    """
+    _store(url).replace(url, data, expected)
+
+
+def listing(url: str) -> list[str]:
+    """Return the names of all objects below `url`, relative to it and sorted.
+
+    Nothing below, or no such folder: an empty list. Unfinished local writes are left out.
+    """
+    return _store(url).listing(url)
+
+
+def delete(url: str) -> None:
+    """Remove one object; it may be gone already."""
+    _store(url).delete(url)
+
+
+def delete_tree(url: str) -> None:
+    """Remove all objects below `url`, and the folder; it may be gone already."""
+    _store(url).delete_tree(url)
+
+
+def download(url: str, path: Path) -> None:
+    """Copy an object of any size to the file `path`, which appears only when complete."""
+    _store(url).download(url, path)
+
+
+def upload(path: Path, url: str) -> None:
+    """Copy the file `path` of any size to an object, which appears only when complete."""
+    _store(url).upload(path, url)
+
+
+def probe(url: str) -> None:
+    """See, before the work begins, that `url` can be written to.
+
+    A folder is made if it is missing; a bucket is not.
+
+    Raises:
+        StorageError: no keys, wrong keys, no such bucket, access denied, nobody at the
+            endpoint, no conditional writes, or a folder that cannot be written to.
+    """
+    _store(url).probe(url)
+
+
+def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    """Return pyarrow's file system and path for `url`, as Ray's `RunConfig` wants them."""
+    return _store(url).arrow_filesystem(url)
+
+
+class _Store(Protocol):
+    """What a kind of place can do; the functions above say how."""
+
+    def read(self, url: str) -> bytes: ...
+    def read_range(self, url: str, offset: int, size: int) -> bytes: ...
+    def size(self, url: str) -> int: ...
+    def exists(self, url: str) -> bool: ...
+    def write(self, url: str, data: bytes) -> None: ...
+    def replace(self, url: str, data: bytes, expected: bytes | None) -> None: ...
+    def listing(self, url: str) -> list[str]: ...
+    def delete(self, url: str) -> None: ...
+    def delete_tree(self, url: str) -> None: ...
+    def download(self, url: str, path: Path) -> None: ...
+    def upload(self, path: Path, url: str) -> None: ...
+    def probe(self, url: str) -> None: ...
+    def arrow_filesystem(self, url: str) -> tuple[fs.FileSystem, str]: ...
+
+
+def _store(url: str) -> _Store:
+    if is_remote(url):
+        return s3
+    if "://" in url:
+        raise UsageError(f"{url}: only paths and s3:// URLs are supported")
+    return local

@@ -1,0 +1,15 @@
+"""What can go wrong with bytes outside the process; each message names URL, cause and remedy."""
+
+from selfseg.errors import UserError
+
+
+class StorageError(UserError):
+    """A place could not be read or written."""
+
+
+class MissingObject(StorageError):  # noqa: N818 - what it says, not that it is one
+    """There is nothing under this URL."""
+
+
+class Conflict(StorageError):  # noqa: N818 - as above
+    """Somebody else changed the object in between."""

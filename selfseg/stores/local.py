@@ -1,0 +1,164 @@
+"""Folders of this machine as a store. A URL is a path; errors are `selfseg.stores.errors`."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+import filelock
+from pyarrow import fs
+
+from selfseg.stores.errors import Conflict, MissingObject, StorageError
+
+TEMPORARY = ".selfseg-part"
+LOCK = ".selfseg-lock"
+LOCK_PATIENCE_S = 60
+
+
+def read(url: str) -> bytes:
+    """Return a file's bytes."""
+    with explained(url):
+        return Path(url).read_bytes()
+
+
+def read_range(url: str, offset: int, size: int) -> bytes:
+    """Return `size` bytes from `offset`."""
+    with explained(url), Path(url).open("rb", buffering=0) as file:
+        data = os.pread(file.fileno(), size, offset)
+    if len(data) != size:
+        raise StorageError(
+            f"{url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
+            "the file is cut off: write it again"
+        )
+    return data
+
+
+def size(url: str) -> int:
+    """Return a file's length in bytes."""
+    with explained(url):
+        if Path(url).is_dir():
+            raise IsADirectoryError(0, "is a folder, not a file")
+        return Path(url).stat().st_size
+
+
+def exists(url: str) -> bool:
+    """Whether there is a file of this name."""
+    with explained(url):
+        return Path(url).is_file()
+
+
+def write(url: str, data: bytes) -> None:
+    """Put a whole file in place of what was there, or nothing at all."""
+    with replacing(Path(url)) as file:
+        file.write(data)
+
+
+def replace(url: str, data: bytes, expected: bytes | None) -> None:
+    """Write `data` if the file still holds `expected` (None: if there is no file)."""
+    path = Path(url)
+    lock = _beside(path, LOCK)
+    with explained(url):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(lock, timeout=LOCK_PATIENCE_S):
+                if (read(url) if exists(url) else None) != expected:
+                    raise Conflict(f"{url}: changed by another process meanwhile; run again")
+                write(url, data)
+        except filelock.Timeout:
+            raise Conflict(
+                f"{url}: another process has held {lock} for {LOCK_PATIENCE_S} s; stop it"
+            ) from None
+
+
+def listing(url: str) -> list[str]:
+    """Return the files below a folder, relative and sorted; no folder, no files."""
+    root = Path(url)
+    with explained(url):
+        return sorted(
+            path.relative_to(root).as_posix()
+            for path in root.rglob("*")
+            if path.is_file() and path.suffix not in {TEMPORARY, LOCK}
+        )
+
+
+def delete(url: str) -> None:
+    """Remove a file; it may be gone already."""
+    with explained(url):
+        Path(url).unlink(missing_ok=True)
+
+
+def delete_tree(url: str) -> None:
+    """Remove a folder and all below it; it may be gone already."""
+    with explained(url):
+        if Path(url).exists():
+            shutil.rmtree(url)
+
+
+def download(url: str, path: Path) -> None:
+    """Copy a file to `path`."""
+    with explained(url), Path(url).open("rb") as source, replacing(path) as file:
+        shutil.copyfileobj(source, file)
+
+
+def upload(path: Path, url: str) -> None:
+    """Copy the file at `path` to the store."""
+    download(str(path), Path(url))
+
+
+def probe(url: str) -> None:
+    """Make the folder if need be and see that files can be written there."""
+    witness = Path(url) / f"{uuid4().hex}{TEMPORARY}"
+    with explained(url):
+        witness.parent.mkdir(parents=True, exist_ok=True)
+        witness.write_bytes(b"")
+        witness.unlink()
+
+
+def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    """Return pyarrow's view of the folder."""
+    return fs.LocalFileSystem(), str(Path(url).absolute())
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(f".{path.name}{suffix}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file that takes the place of `path` once it is complete and on the disk.
+
+    Its temporary name lies in the same folder, since a rename is atomic only within a file
+    system, and is unique, so that two writers never share one. Whatever fails, `path` is
+    untouched and the temporary file is removed.
+    """
+    temporary = _beside(path, f".{uuid4().hex}{TEMPORARY}")
+    with explained(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn the system's errors into `StorageError`, in one line that names `url`."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise MissingObject(f"{url}: no such file; check the path") from None
+    except PermissionError:
+        raise StorageError(
+            f"{url}: permission denied; change its rights or choose another place"
+        ) from None
+    except NotADirectoryError:
+        raise StorageError(f"{url}: a part of this path is a file; choose another place") from None
+    except OSError as error:
+        raise StorageError(f"{url}: {error.strerror or error}; choose another place") from error

@@ -1,0 +1,217 @@
+"""Buckets as a store. A URL is s3://bucket/key; errors are `selfseg.stores.errors`."""
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
+from pyarrow import fs
+from urllib3.exceptions import HTTPError
+
+from selfseg.stores import local
+from selfseg.stores.errors import Conflict, MissingObject, StorageError
+from selfseg.stores.s3_client import CHANGED, Access, Place, connect, explained
+
+MIB = 1 << 20
+_CHUNK = MIB // 4
+_BROKEN_BODIES = 8  # in a row, without one more byte received
+_DELETED_AT_ONCE = 1000  # the protocol's limit
+_UPLOAD = TransferConfig(multipart_threshold=32 * MIB, multipart_chunksize=16 * MIB)
+
+
+def read(url: str) -> bytes:
+    """Return an object's bytes."""
+    return b"".join(_chunks(url))
+
+
+def read_range(url: str, offset: int, size: int) -> bytes:
+    """Return `size` bytes from `offset`."""
+    data = b"".join(_chunks(url, offset, size)) if size else b""
+    if len(data) != size:
+        raise StorageError(
+            f"{url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
+            "the object is cut off: write it again"
+        )
+    return data
+
+
+def size(url: str) -> int:
+    """Return an object's length in bytes."""
+    return _head(url)["ContentLength"]
+
+
+def exists(url: str) -> bool:
+    """Whether there is an object of this name; a missing bucket is an error."""
+    try:
+        _head(url)
+    except MissingObject:
+        return False
+    return True
+
+
+def write(url: str, data: bytes) -> None:
+    """Put an object; readers see the old or the new one, whole."""
+    with explained(url):
+        connect(url).put_object(**Place.parse(url).object, Body=data)
+
+
+def replace(url: str, data: bytes, expected: bytes | None) -> None:
+    """Write `data` if the object still holds `expected` (None: if there is no object)."""
+    try:
+        _replace(url, data, {"IfNoneMatch": "*"} if expected is None else _match(url, expected))
+    except MissingObject:
+        raise Conflict(f"{url}: removed by another process in the meantime; run again") from None
+
+
+def listing(url: str) -> list[str]:
+    """Return the objects below a prefix, relative and sorted."""
+    prefix = _prefix(url)
+    return sorted(key.removeprefix(prefix) for key in _keys(url, prefix) if not key.endswith("/"))
+
+
+def delete(url: str) -> None:
+    """Remove an object; it may be gone already."""
+    with explained(url):
+        connect(url).delete_object(**Place.parse(url).object)
+
+
+def delete_tree(url: str) -> None:
+    """Remove all objects below a prefix."""
+    keys = list(_keys(url, _prefix(url)))
+    for first in range(0, len(keys), _DELETED_AT_ONCE):
+        batch = [{"Key": key} for key in keys[first : first + _DELETED_AT_ONCE]]
+        with explained(url):
+            answer = connect(url).delete_objects(
+                Bucket=Place.parse(url).bucket, Delete={"Objects": batch, "Quiet": True}
+            )
+            for error in answer.get("Errors", []):
+                raise ClientError({"Error": error}, "DeleteObjects")
+
+
+def download(url: str, path: Path) -> None:
+    """Copy an object to `path`, which appears only when complete."""
+    with local.replacing(path) as file:
+        for chunk in _chunks(url):
+            file.write(chunk)
+
+
+def upload(path: Path, url: str) -> None:
+    """Copy a file to an object; a large one travels in parts, several at a time."""
+    with local.explained(str(path)), explained(url), path.open("rb") as file:
+        place = Place.parse(url).object
+        connect(url).upload_fileobj(file, place["Bucket"], place["Key"], Config=_UPLOAD)
+
+
+def probe(url: str) -> None:
+    """See that bucket, keys and conditional writes work by writing and removing an object."""
+    witness = f"{url.rstrip('/')}/.selfseg-probe-{uuid4().hex}"
+    replace(witness, b"", None)
+    try:
+        replace(witness, b"", None)
+    except Conflict:
+        return
+    finally:
+        delete(witness)
+    raise StorageError(
+        f"{url}: this server ignores conditional writes (If-None-Match), so that two writers "
+        "could undo each other's work; use a server or version that honours them"
+    )
+
+
+def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
+    """Return pyarrow's view of the prefix, with the same keys and endpoint."""
+    access = Access.from_environment(url)
+    endpoint = urlsplit(access.endpoint)
+    place = Place.parse(url)
+    filesystem = fs.S3FileSystem(
+        access_key=access.access_key,
+        secret_key=access.secret_key,
+        session_token=access.session_token,
+        region=access.region,
+        scheme=endpoint.scheme or "https",
+        endpoint_override=endpoint.netloc or None,
+        connect_timeout=4,
+        request_timeout=60,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=10),
+    )
+    return filesystem, f"{place.bucket}/{place.key}".rstrip("/")
+
+
+def _prefix(url: str) -> str:
+    key = Place.parse(url).key
+    return f"{key}/" if key else ""
+
+
+def _keys(url: str, prefix: str) -> Iterator[str]:
+    with explained(url):
+        pages = connect(url).get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=Place.parse(url).bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", []))
+
+
+def _head(url: str) -> Any:
+    place = Place.parse(url).object
+    with explained(url):
+        client = connect(url)
+        try:
+            return client.head_object(**place)
+        except ClientError:
+            # The answer to HEAD has no body and so no reason; that to GET has one.
+            with closing(client.get_object(**place)["Body"]):
+                raise
+
+
+def _match(url: str, expected: bytes) -> dict[str, str]:
+    etag = _head(url)["ETag"]
+    if b"".join(_chunks(url, etag=etag)) != expected:
+        raise Conflict(f"{url}: changed by another process in the meantime; run again")
+    return {"IfMatch": etag}
+
+
+def _replace(url: str, data: bytes, condition: dict[str, str]) -> None:
+    with explained(url):
+        try:
+            connect(url).put_object(**Place.parse(url).object, Body=data, **condition)
+        except ClientError as error:
+            # A write whose answer was lost is sent again and then meets itself.
+            retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
+            changed = error.response["Error"].get("Code") in CHANGED
+            if not (retried and changed and read(url) == data):
+                raise
+
+
+def _chunks(
+    url: str, offset: int = 0, size: int | None = None, etag: str | None = None
+) -> Iterator[bytes]:
+    """Yield an object's bytes from `offset`, `size` of them or all.
+
+    botocore's retries end where the body begins. A body that breaks off is continued where it
+    broke, on the same version of the object, with waits that double.
+    """
+    place = Place.parse(url).object
+    end = None if size is None else offset + size
+    failures = 0
+    while end is None or offset < end:
+        condition = {"IfMatch": etag} if etag else {}
+        if offset or end is not None:
+            condition["Range"] = f"bytes={offset}-" + ("" if end is None else str(end - 1))
+        with explained(url):
+            response = connect(url).get_object(**place, **condition)
+            etag, end = response["ETag"], offset + response["ContentLength"]
+            try:
+                with closing(response["Body"]) as body:
+                    for chunk in body.iter_chunks(_CHUNK):
+                        offset += len(chunk)
+                        failures = 0
+                        yield chunk
+            except (BotoCoreError, HTTPError, OSError):
+                failures += 1
+                if failures > _BROKEN_BODIES:
+                    raise
+                time.sleep(random.uniform(0.5, 1) * min(10, 0.1 * 2**failures))

@@ -1,0 +1,178 @@
+"""One S3 client per process, and its errors in one line of plain words.
+
+Configuration comes from the standard variables alone, so that this client and pyarrow's (see
+`s3.arrow_filesystem`) cannot disagree.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import boto3.session
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from selfseg.errors import UsageError
+from selfseg.stores.errors import Conflict, MissingObject, StorageError
+
+CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+MISSING = {"NoSuchKey", "404"}
+_REMEDIES = {
+    "NoSuchBucket": "no such bucket; create it or correct its name",
+    "InvalidBucketName": "not a valid bucket name; correct it",
+    "AccessDenied": "access denied; give {key} the right to do this, or use other keys",
+    "403": "access denied; give {key} the right to do this, or use other keys",
+    "InvalidAccessKeyId": "{endpoint} does not know {key}; correct AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "{endpoint} refuses the secret of {key}; "
+    "correct AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the temporary keys have expired; get new ones",
+    "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
+    "PermanentRedirect": "the bucket is not in region {region}; set AWS_REGION",
+    "AuthorizationHeaderMalformed": "the bucket is not in region {region}; set AWS_REGION",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A bucket and a key (or prefix) in it, without slashes at the ends."""
+
+    bucket: str
+    key: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Place":
+        """Split s3://bucket/key."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        if not bucket:
+            raise UsageError(f"{url}: names no bucket; expected s3://bucket/prefix")
+        return cls(bucket, key.strip("/"))
+
+    @property
+    def object(self) -> dict[str, str]:
+        """The object as arguments of a request."""
+        if not self.key:
+            raise UsageError(f"s3://{self.bucket}: names a bucket where an object is needed")
+        return {"Bucket": self.bucket, "Key": self.key}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Address and keys; an empty `endpoint` means Amazon's own."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False)
+    region: str
+    endpoint: str
+
+    @classmethod
+    def from_environment(cls, url: str) -> "Access":
+        """Read the standard variables; `url` is named when the keys are missing."""
+        environment = os.environ
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            if not environment.get(name):
+                raise StorageError(f"{url}: no credentials; set {name}")
+        return cls(
+            access_key=environment["AWS_ACCESS_KEY_ID"],
+            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+            session_token=environment.get("AWS_SESSION_TOKEN") or None,
+            region=environment.get("AWS_REGION")
+            or environment.get("AWS_DEFAULT_REGION")
+            or "us-east-1",
+            endpoint=environment.get("AWS_ENDPOINT_URL_S3")
+            or environment.get("AWS_ENDPOINT_URL")
+            or "",
+        )
+
+
+def connect(url: str) -> Any:
+    """Return this process's client for the present environment.
+
+    Raises:
+        StorageError: no keys, or nobody answers at the endpoint (known within seconds).
+    """
+    # A client shared over a fork would share its sockets; the process id keeps them apart.
+    return _connect(os.getpid(), Access.from_environment(url))
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn botocore's errors into `StorageError`, in one line that names `url`."""
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(url, error) from error
+    except (HTTPClientError, NoConnectionError) as error:
+        raise StorageError(
+            f"{url}: no connection to {_endpoint()} ({_one_line(error)}); "
+            "start the server, or correct AWS_ENDPOINT_URL"
+        ) from error
+    except (BotoCoreError, Boto3Error, ValueError) as error:
+        raise StorageError(
+            f"{url}: {_one_line(error)}; correct the URL or the AWS_* variables"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _connect(_process: int, access: Access) -> Any:
+    # Ten patient attempts ride out an outage in the middle of a run, but would make a wrong
+    # address look like a hang: the first contact is made with little patience.
+    first_contact = _client(access, attempts=2, read_timeout_s=10)
+    with closing(first_contact), suppress(ClientError):
+        first_contact.list_buckets()  # a refusal is an answer too; the real request explains it
+    return _client(access, attempts=10, read_timeout_s=60)
+
+
+def _client(access: Access, *, attempts: int, read_timeout_s: float) -> Any:
+    return boto3.session.Session().client(
+        "s3",
+        aws_access_key_id=access.access_key,
+        aws_secret_access_key=access.secret_key,
+        aws_session_token=access.session_token,
+        region_name=access.region,
+        endpoint_url=access.endpoint or None,
+        config=Config(
+            retries={"mode": "adaptive", "total_max_attempts": attempts},
+            connect_timeout=4,
+            read_timeout=read_timeout_s,
+            max_pool_connections=32,
+            s3={"addressing_style": "path" if access.endpoint else "auto"},
+            # Servers other than Amazon's stumble over the trailing checksums that botocore
+            # sends by default since 2025.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        ),
+    )
+
+
+def _refusal(url: str, error: ClientError) -> StorageError:
+    details = error.response.get("Error", {})
+    code = str(details.get("Code", ""))
+    if code in MISSING:
+        return MissingObject(f"{url}: no such object; check the URL")
+    if code in CHANGED:
+        return Conflict(f"{url}: changed by another process meanwhile; run again")
+    remedy = _REMEDIES.get(code)
+    if remedy is None:
+        return StorageError(
+            f"{url}: {_endpoint()} answered {code}: {_one_line(details.get('Message', ''))}; "
+            "see the server's log"
+        )
+    access = Access.from_environment(url)
+    filled = remedy.format(endpoint=_endpoint(), key=access.access_key, region=access.region)
+    return StorageError(f"{url}: {filled}")
+
+
+def _endpoint() -> str:
+    return (
+        os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
+    )
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split()).rstrip(".")
