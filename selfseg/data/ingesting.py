@@ -1,17 +1,27 @@
 """One video into samples: frames, flow both ways for every gap, and the camera's motion."""
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
+import cv2
+import numpy as np
 from annotated_types import MinLen
+from jaxtyping import UInt8
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from selfseg.config import Config
+from selfseg.data import schema
+from selfseg.data.motion import Matchable, Motion, matchable, measure, resize
+from selfseg.data.videos import BrokenVideoError, Frame, Video
 
 
 class IngestSettings(Config):
     """How a video becomes samples; a checkpoint keeps them, to prepare new videos alike."""
 
-    height: PositiveInt = 240
+    height: Annotated[int, Field(ge=16)] = 240
     """Height of stored frames, pixels; the width keeps the aspect and is even."""
 
     gaps: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 3)
@@ -28,3 +38,161 @@ class IngestSettings(Config):
 
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 92
     """Quality of stored frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Rows and columns of the grids of one video."""
+
+    image: tuple[int, int]
+    matching: tuple[int, int]
+    flow: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MovingFrame:
+    """One frame at its stored size, with its motion by gap; short of the end, gaps are missing."""
+
+    number: int
+    time_s: float | None
+    image: UInt8[np.ndarray, "h w 3"]
+    motions: dict[int, Motion]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample: its key, and the bytes of its parts by name; see `selfseg.data.schema`."""
+
+    key: str
+    parts: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A frame in the window: everything its pairs need."""
+
+    frame: Frame
+    image: UInt8[np.ndarray, "h w 3"]
+    matchable: Matchable | None
+
+
+def grid_sizes(settings: IngestSettings, height: int, width: int) -> Sizes:
+    """Say what the grids of a video of `height` x `width` pixels are."""
+
+    def grid(scale: float) -> tuple[int, int]:
+        rows = max(2, round(settings.height * scale))
+        return rows, max(2, 2 * round(rows * width / height / 2))
+
+    return Sizes(grid(1), grid(settings.matching_scale), grid(settings.flow_scale))
+
+
+def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFrame]:
+    """Yield a video's frames with their motion, holding no more than the largest gap + 1.
+
+    Flow depends in its last digits on OpenCV's number of threads; call `cv2.setNumThreads(1)`
+    first where results must repeat.
+
+    Raises:
+        BrokenVideoError: at the frame that cannot be read.
+    """
+    sizes = grid_sizes(settings, video.height, video.width)
+    window: deque[_Held] = deque()
+    for frame in video.frames():
+        window.append(_hold(frame, sizes, moves=settings.flow == "dis"))
+        if len(window) > max(settings.gaps):
+            yield _moving(window, sizes, settings.gaps)
+            window.popleft()
+    while window:
+        yield _moving(window, sizes, settings.gaps)
+        window.popleft()
+
+
+def samples(
+    video: Video, video_id: str, settings: IngestSettings, masks: Path | None
+) -> Iterator[Sample]:
+    """Turn a video into samples, one after another.
+
+    Args:
+        video: what to read.
+        video_id: prefix of the keys.
+        settings: what to compute and how to store it.
+        masks: folder of the video's ground truth, %05d.png; frames without a file have none.
+
+    Raises:
+        BrokenVideoError: a frame or a mask that cannot be read, or of another size.
+    """
+    sizes = grid_sizes(settings, video.height, video.width)
+    for moving in moving_frames(video, settings):
+        meta = _meta(video, video_id, moving, sizes)
+        parts = {
+            schema.IMAGE: schema.encode_image(moving.image, settings.jpeg_quality),
+            schema.META: meta.model_dump_json().encode(),
+        }
+        for gap, motion in moving.motions.items():
+            parts[schema.forward_part(gap)] = schema.encode_flow(motion.forward)
+            parts[schema.backward_part(gap)] = schema.encode_flow(motion.backward)
+        mask = masks and read_mask(masks, moving.number, (video.height, video.width))
+        if mask:
+            parts[schema.MASK] = mask
+        yield Sample(schema.sample_key(video_id, moving.number), parts)
+
+
+def mask_path(folder: Path, frame: int) -> Path:
+    """Say where a frame's ground truth lies, as DAVIS lays it out."""
+    return folder / f"{frame:05d}.png"
+
+
+def read_mask(folder: Path, frame: int, size: tuple[int, int]) -> bytes | None:
+    """Return a frame's mask as its file holds it; None where there is no file.
+
+    Raises:
+        BrokenVideoError: the file is no image, or not of the frame's `size` (rows, columns).
+    """
+    path = mask_path(folder, frame)
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    try:
+        height, width = schema.decode_mask(data).shape
+    except ValueError:
+        raise BrokenVideoError(f"mask {path.name} is not an image, or a damaged one") from None
+    if (height, width) != size:
+        raise BrokenVideoError(
+            f"mask {path.name} is {width}x{height}, its frame {size[1]}x{size[0]}; "
+            "masks must have the size of the video"
+        )
+    return data
+
+
+def _hold(frame: Frame, sizes: Sizes, *, moves: bool) -> _Held:
+    gray = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+    prepared = matchable(gray.astype(np.uint8), sizes.matching, sizes.flow) if moves else None
+    return _Held(frame, resize(frame.image, sizes.image), prepared)
+
+
+def _moving(window: Sequence[_Held], sizes: Sizes, gaps: tuple[int, ...]) -> MovingFrame:
+    """Measure the motion of the window's first frame to the others."""
+    first = window[0]
+    motions = {}
+    for gap in gaps:
+        second = window[gap].matchable if gap < len(window) else None
+        if first.matchable and second:
+            motions[gap] = measure(first.matchable, second, sizes.flow)
+    return MovingFrame(first.frame.number, first.frame.time_s, first.image, motions)
+
+
+def _meta(video: Video, video_id: str, moving: MovingFrame, sizes: Sizes) -> schema.Meta:
+    flow_height, flow_width = sizes.flow if moving.motions else (0, 0)
+    return schema.Meta(
+        video=video_id,
+        source=video.path.name,
+        frame=moving.number,
+        time_s=moving.time_s,
+        height=sizes.image[0],
+        width=sizes.image[1],
+        source_height=video.height,
+        source_width=video.width,
+        flow_height=flow_height,
+        flow_width=flow_width,
+        pairs={gap: motion.camera for gap, motion in moving.motions.items()},
+    )

@@ -69,13 +69,14 @@ class Meta(Config):
     source: str
     """Name of the file or folder the frame came from, without its path."""
     frame: int
-    time_s: float
+    time_s: float | None
+    """Since the start of the video; null for a folder of frames, which has no clock."""
     height: int
     width: int
     source_height: int
     source_width: int
     flow_height: int
-    """Grid of every flow of this sample; 0 when the collection holds no flow."""
+    """Grid of every flow of this sample; 0 when it has none."""
     flow_width: int
     pairs: dict[int, PairMeta]
     """By gap; a gap that would lead past the last frame is absent."""
