@@ -66,7 +66,7 @@ def replace(url: str, data: bytes, expected: bytes | None) -> None:
     try:
         _replace(url, data, {"IfNoneMatch": "*"} if expected is None else _match(url, expected))
     except MissingObject:
-        raise Conflict(f"{url}: removed by another process in the meantime; run again") from None
+        raise Conflict(f"{url}: removed by another process meanwhile; run again") from None
 
 
 def listing(url: str) -> list[str]:
@@ -110,18 +110,23 @@ def upload(path: Path, url: str) -> None:
 
 def probe(url: str) -> None:
     """See that bucket, keys and conditional writes work by writing and removing an object."""
-    witness = f"{url.rstrip('/')}/.selfseg-probe-{uuid4().hex}"
-    replace(witness, b"", None)
-    try:
-        replace(witness, b"", None)
-    except Conflict:
-        return
-    finally:
-        delete(witness)
-    raise StorageError(
-        f"{url}: this server ignores conditional writes (If-None-Match), so that two writers "
-        "could undo each other's work; use a server or version that honours them"
-    )
+    place = Place.parse(url)
+    witness = Place(place.bucket, f"{_prefix(url)}.selfseg-probe-{uuid4().hex}").object
+    with explained(url):
+        client = connect(url)
+        client.put_object(**witness, Body=b"", IfNoneMatch="*")
+        try:
+            client.put_object(**witness, Body=b"", IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in CHANGED:
+                raise
+        else:
+            raise StorageError(
+                f"{url}: this server ignores conditional writes (If-None-Match), so that two "
+                "writers could undo each other's work; use a server that honours them"
+            )
+        finally:
+            client.delete_object(**witness)
 
 
 def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
@@ -170,7 +175,7 @@ def _head(url: str) -> Any:
 def _match(url: str, expected: bytes) -> dict[str, str]:
     etag = _head(url)["ETag"]
     if b"".join(_chunks(url, etag=etag)) != expected:
-        raise Conflict(f"{url}: changed by another process in the meantime; run again")
+        raise Conflict(f"{url}: changed by another process meanwhile; run again")
     return {"IfMatch": etag}
 
 

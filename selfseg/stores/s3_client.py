@@ -14,7 +14,7 @@ from typing import Any
 import boto3.session
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from selfseg.errors import UsageError
@@ -31,6 +31,7 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "{endpoint} refuses the secret of {key}; "
     "correct AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the temporary keys have expired; get new ones",
+    "InvalidRange": "the object is shorter than what is asked of it; write it again",
     "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
     "PermanentRedirect": "the bucket is not in region {region}; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is not in region {region}; set AWS_REGION",
@@ -112,6 +113,8 @@ def explained(url: str) -> Iterator[None]:
             f"{url}: no connection to {_endpoint()} ({_one_line(error)}); "
             "start the server, or correct AWS_ENDPOINT_URL"
         ) from error
+    except ParamValidationError as error:
+        raise UsageError(f"{url}: not a bucket name and key that S3 allows; correct it") from error
     except (BotoCoreError, Boto3Error, ValueError) as error:
         raise StorageError(
             f"{url}: {_one_line(error)}; correct the URL or the AWS_* variables"
@@ -122,14 +125,17 @@ def explained(url: str) -> Iterator[None]:
 def _connect(_process: int, access: Access) -> Any:
     # Ten patient attempts ride out an outage in the middle of a run, but would make a wrong
     # address look like a hang: the first contact is made with little patience.
-    first_contact = _client(access, attempts=2, read_timeout_s=10)
+    session = boto3.session.Session()
+    first_contact = _client(session, access, attempts=2, read_timeout_s=10)
     with closing(first_contact), suppress(ClientError):
         first_contact.list_buckets()  # a refusal is an answer too; the real request explains it
-    return _client(access, attempts=10, read_timeout_s=60)
+    return _client(session, access, attempts=10, read_timeout_s=60)
 
 
-def _client(access: Access, *, attempts: int, read_timeout_s: float) -> Any:
-    return boto3.session.Session().client(
+def _client(
+    session: boto3.session.Session, access: Access, *, attempts: int, read_timeout_s: float
+) -> Any:
+    return session.client(
         "s3",
         aws_access_key_id=access.access_key,
         aws_secret_access_key=access.secret_key,
