@@ -1,0 +1,24 @@
+"""The page as HTML: one file that holds everything it shows."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from selfseg.reporting import wording
+from selfseg.reporting.page import Page
+from selfseg.reporting.scores import MEASURES
+
+
+def render(page: Page) -> str:
+    """Fill the template; whatever comes from the run is escaped."""
+    environment = Environment(
+        loader=PackageLoader("selfseg.reporting", "."),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": wording.count,
+        "percent": wording.percent,
+        "score": wording.score,
+    }
+    return environment.get_template("report.html").render(page=page, measures=MEASURES)
