@@ -71,7 +71,8 @@ def local_s3(
             running.close()
         else:
             raise UserError(f"{folder}: the S3 server did not start: {_last_words(Path(scratch))}")
-        _make_buckets(server.environment, buckets)
+        for bucket in buckets:
+            _make_bucket(server.environment, bucket)
         yield server.environment
 
 
@@ -159,7 +160,7 @@ def _client(environment: dict[str, str]):
         region_name=environment["AWS_REGION"],
         config=Config(
             connect_timeout=2,
-            read_timeout=10,
+            read_timeout=30,
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path"},
         ),
@@ -180,16 +181,17 @@ def _answers(server: _Server) -> bool:
     return False
 
 
-def _make_buckets(environment: dict[str, str], buckets: Sequence[str]) -> None:
+def _make_bucket(environment: dict[str, str], bucket: str) -> None:
     with closing(_client(environment)) as client:
-        there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
-        for bucket in buckets:
-            if bucket in there:
-                continue
-            try:
-                client.create_bucket(Bucket=bucket)
-            except (BotoCoreError, ClientError) as error:
-                raise UserError(f"s3://{bucket}: cannot be made: {error}") from None
+        if bucket in {known["Name"] for known in client.list_buckets()["Buckets"]}:
+            return
+        try:
+            client.create_bucket(Bucket=bucket)
+            # The first bytes of a bucket can take the server seconds: not at the user's cost.
+            client.put_object(Bucket=bucket, Key="first", Body=b"bytes")
+            client.delete_object(Bucket=bucket, Key="first")
+        except (BotoCoreError, ClientError) as error:
+            raise UserError(f"s3://{bucket}: cannot be made: {error}") from None
 
 
 def _stop(server: _Server) -> None:
@@ -243,7 +245,7 @@ def _serve(arguments: argparse.Namespace) -> int:
             environment = others | environment
             return subprocess.run(arguments.command, env=environment, check=False).returncode
         for name, value in environment.items():
-            print(f"export {name}={shlex.quote(value)}")
+            print(f"export {name}={shlex.quote(value)}", flush=True)
         print("# serving; Ctrl-C ends it", file=sys.stderr, flush=True)
         while True:
             signal.pause()
