@@ -1,0 +1,107 @@
+"""Training on Ray: one function that launches a run, one that is each of its workers."""
+
+import socket
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from selfseg import storage
+from selfseg.data.collection import Collection
+from selfseg.data.loader import batches
+from selfseg.data.order import share_of
+from selfseg.errors import UsageError
+from selfseg.experiment import ExperimentConfig, build_method
+from selfseg.runtime.cluster import connect
+from selfseg.runtime.launch import launch
+from selfseg.training import checkpoint, run_folder, session, wandb_log
+from selfseg.training.checkpoint import RunRecord
+from selfseg.training.session import Plan
+from selfseg.training.wandb_log import WandbLog, WandbMode
+from selfseg.training.worker import AcceleratedWorker, set_up_process
+
+
+def train(
+    config: ExperimentConfig,
+    *,
+    collection_url: str,
+    run_url: str,
+    workers: int = 1,
+    wandb: WandbMode | None = None,
+    command: str = "",
+) -> None:
+    """Train to the end, from the run's newest checkpoint if there is one; returns when done.
+
+    Raises:
+        UserError: one line that names what is wrong and the remedy; in a worker or here.
+        KeyboardInterrupt: stopped; the same call goes on from the newest checkpoint.
+    """
+    collection_url, run_url = _anywhere(collection_url), _anywhere(run_url)
+    if workers < 1:
+        raise UsageError(f"--workers {workers}: at least one worker must train")
+    share_of(config.data.batch_size, workers)
+    if wandb is not None:
+        wandb_log.check(run_url, wandb)
+    collection = Collection.open(collection_url)
+    storage.probe(run_url)
+    record = RunRecord(
+        settings=config.model_dump(mode="json"),
+        collection=collection_url,
+        manifest=collection.manifest_id,
+        ingest=collection.manifest.settings.model_dump(mode="json"),
+    )
+    run_folder.claim(run_url, record, command=command)
+    finished = checkpoint.step_url(run_url, config.loop.steps)
+    if checkpoint.newest_whole(run_url)[0] == finished:
+        print(f"{run_url}: finished already, all {config.loop.steps} steps")  # noqa: T201
+        return
+    connect(workers)
+    payload = {"record": record.model_dump(mode="json"), "run_url": run_url, "wandb": wandb}
+    launch(train_worker, payload, workers=workers)
+
+
+def train_worker(payload: dict[str, Any]) -> None:
+    """Train one replica; everything is rebuilt from settings and URLs."""
+    record = RunRecord.model_validate(payload["record"])
+    config = ExperimentConfig.model_validate(record.settings)
+    set_up_process(config.loop.threads, workers_here())
+    worker = AcceleratedWorker(config.loop.precision)
+    torch.manual_seed(config.seed)  # the same fresh weights on every worker
+    method = build_method(config.method)
+    collection = Collection.open(record.collection, record.manifest)
+    open_batches = partial(
+        batches,
+        collection,
+        config.data,
+        seed=config.seed,
+        rank=worker.rank,
+        world_size=worker.world_size,
+    )
+    plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
+    wandb = payload["wandb"]
+    log = WandbLog(plan.run_url, wandb, record.settings) if wandb and worker.rank == 0 else None
+    session.run(
+        plan,
+        method,
+        lambda step: open_batches(step=step),
+        worker=worker,
+        audience=payload["audience"],
+        log=log,
+    )
+
+
+def workers_here() -> int:
+    """Count the workers on this machine; a cluster may run several nodes on one."""
+    name = socket.gethostname()
+    names: list[str] = [name]
+    if dist.is_initialized():
+        names = [""] * dist.get_world_size()
+        dist.all_gather_object(names, name)
+    return names.count(name)
+
+
+def _anywhere(url: str) -> str:
+    """Make a path mean the same in every process of this machine."""
+    return url if "://" in url else str(Path(url).absolute())

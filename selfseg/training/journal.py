@@ -1,0 +1,90 @@
+"""What every step of every worker did and cost, as JSON lines in the run's folder.
+
+    RUN/metrics/rank_00000/00000100.jsonl     the lines from step 100 on
+
+Object stores cannot append, so a worker writes segments. A segment supersedes all lines of
+earlier ones from its first step on: after a crash, steps are taken again.
+"""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from selfseg import storage
+from selfseg.training.loop import Step
+
+FLUSH_S = 20.0
+"""Longest time a line waits to be written: what a live report lags behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    step: Step
+    checkpoint_s: float
+    time: float
+
+
+class Journal:
+    """One worker's lines. Numbers stay on the device until they are written."""
+
+    def __init__(self, run_url: str, rank: int, first_step: int) -> None:
+        """Go on at `first_step`; what a stopped attempt wrote from there on is dropped."""
+        self._folder = storage.join(run_url, "metrics", f"rank_{rank:05d}")
+        self._lines: list[_Line] = []
+        self._flushed = time.monotonic()
+        for name in storage.listing(self._folder):
+            if int(name.removesuffix(".jsonl")) >= first_step:
+                storage.delete(storage.join(self._folder, name))
+
+    def add(self, step: Step, *, checkpoint_s: float) -> None:
+        """Note a step; `checkpoint_s` went into the checkpoint written just before it."""
+        self._lines.append(_Line(step, checkpoint_s, time.time()))
+        if time.monotonic() - self._flushed > FLUSH_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait, if any, as one segment."""
+        if self._lines:
+            name = f"{self._lines[0].step.number:08d}.jsonl"
+            text = "".join(json.dumps(_as_dict(line)) + "\n" for line in self._lines)
+            storage.write(storage.join(self._folder, name), text.encode())
+            self._lines.clear()
+        self._flushed = time.monotonic()
+
+
+def read_lines(run_url: str) -> list[dict[str, Any]]:
+    """Return all workers' lines that still hold, by worker and step; each knows its "rank"."""
+    folder = storage.join(run_url, "metrics")
+    lines: dict[int, list[dict[str, Any]]] = {}
+    for name in storage.listing(folder):
+        worker, _, segment = name.partition("/")
+        rank = int(worker.removeprefix("rank_"))
+        kept = lines.setdefault(rank, [])
+        while kept and kept[-1]["step"] >= int(segment.removesuffix(".jsonl")):
+            kept.pop()
+        text = storage.read(storage.join(folder, name)).decode()
+        kept.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
+    return [line for rank in sorted(lines) for line in lines[rank]]
+
+
+def to_floats(terms: dict[str, torch.Tensor]) -> dict[str, float]:
+    """Bring scalars to the CPU in one transfer."""
+    if not terms:
+        return {}
+    values = torch.stack([term.detach().float() for term in terms.values()]).tolist()
+    return dict(zip(terms, values, strict=True))
+
+
+def _as_dict(line: _Line) -> dict[str, Any]:
+    return {
+        "step": line.step.number,
+        "player": line.step.player,
+        "terms": to_floats(line.step.terms),
+        "wait_s": round(line.step.wait_s, 6),
+        "compute_s": round(line.step.compute_s, 6),
+        "checkpoint_s": round(line.checkpoint_s, 6),
+        "time": round(line.time, 3),
+    }

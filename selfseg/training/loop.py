@@ -1,0 +1,196 @@
+"""The one training loop. It knows players, steps and workers; no paper, no Ray, no files."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from selfseg.config import Config
+from selfseg.contracts import FramePairs, Method, Objective
+from selfseg.errors import UserError
+from selfseg.training.optimisers import AdamConfig, OptimisersConfig, learning_rate_at
+from selfseg.training.worker import Precision, Worker, seed_step
+
+
+class LoopConfig(Config):
+    """How long to train, how exactly, and how often to save."""
+
+    steps: PositiveInt = 1000
+    """Optimiser steps, all players together."""
+
+    checkpoint_every: PositiveInt = 500
+    """Steps between two checkpoints; the last step always has one."""
+
+    keep_checkpoints: PositiveInt = 3
+    """Newest checkpoints that are kept; at least 2 leave one to fall back to."""
+
+    precision: Precision = "no"
+    """Numbers of the forward pass: float32 ("no"), bfloat16, or float16 with a scaled loss."""
+
+    max_skipped: NonNegativeInt = 10
+    """Steps without a finite loss and gradient that are left out before the run gives up."""
+
+    threads: PositiveInt | None = None
+    """Torch threads of each worker; by default its share of the machine's cores."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything the loop itself must remember to resume exactly.
+
+    step: steps taken, which is also the number of the next
+    skipped: of these, the ones left out because a number was not finite
+    """
+
+    step: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One turn of one player, on this worker.
+
+    number: counted from 0
+    terms: the summands of the mover's loss, `loss` itself and `gradient_norm` (after averaging
+        over the workers, before clipping); scalars on the worker's device
+    wait_s: until the batch was there
+    compute_s: from the batch to the changed weights
+    """
+
+    number: int
+    player: str
+    terms: dict[str, Tensor]
+    wait_s: float
+    compute_s: float
+
+
+class Cast:
+    """The players of a method, of whom one moves and the others are frozen.
+
+    Raises no gradient of a resting player, so no player is changed by another's loss. Only the
+    mover's module is wrapped: the wrapper averages its gradients over the workers.
+    """
+
+    def __init__(self, players: nn.ModuleDict, worker: Worker) -> None:
+        self._players = players
+        self._resting = dict(players.items())
+        self._parameters = {
+            name: [p for p in player.parameters() if p.requires_grad]
+            for name, player in players.items()
+        }
+        self._moving = {
+            name: worker.wrap_player(player)
+            for name, player in self._resting.items()
+            if self._parameters[name]
+        }
+        for parameters in self._parameters.values():
+            _require_gradients(parameters, needed=False)
+
+    @contextmanager
+    def turn(self, player: str) -> Iterator[list[nn.Parameter]]:
+        """Let `player` move; yields its parameters."""
+        _require_gradients(self._parameters[player], needed=True)
+        self._players[player] = self._moving[player]
+        try:
+            yield self._parameters[player]
+        finally:
+            self._players[player] = self._resting[player]
+            _require_gradients(self._parameters[player], needed=False)
+
+
+def train(
+    method: Method,
+    batches: Iterator[FramePairs],
+    *,
+    optimisers: Mapping[str, Optimizer],
+    optim: OptimisersConfig,
+    worker: Worker,
+    config: LoopConfig,
+    seed: int,
+    progress: Progress,
+) -> Iterator[Step]:
+    """Let the players take turns until `config.steps`; yield after every step.
+
+    `batches` never ends and is positioned at `progress.step`, which is advanced before each
+    yield: whoever drives the loop may save everything there and go on from it later.
+
+    Raises:
+        UserError: more than `config.max_skipped` steps had no finite loss or gradient; names
+            the step and the term.
+    """
+    cast = Cast(method.players, worker)
+    wrapped = {name: worker.wrap_optimiser(each) for name, each in optimisers.items()}
+    while progress.step < config.steps:
+        started = time.perf_counter()
+        batch = to_device(next(batches), worker.device)
+        arrived = time.perf_counter()
+        player = method.player_at(progress.step)
+        with cast.turn(player) as parameters:
+            generator = seed_step(seed, progress.step, worker.rank, worker.device)
+            objective = method.objective(player, batch, progress.step, generator)
+            worker.backward(objective.loss)
+            rate = learning_rate_at(progress.step, optim.of(player), config.steps)
+            norm = _bound(wrapped[player], parameters, rate, optim.of(player), worker)
+        if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
+            wrapped[player].step()
+        else:
+            progress.skipped += 1
+            _check_budget(progress, player, objective, worker, config)
+        wrapped[player].zero_grad()
+        number, progress.step = progress.step, progress.step + 1
+        terms = {**objective.terms, "loss": objective.loss.detach(), "gradient_norm": norm}
+        yield Step(number, player, terms, arrived - started, time.perf_counter() - arrived)
+
+
+def to_device(batch: FramePairs, device: torch.device) -> FramePairs:
+    """Copy the tensors of `batch` to `device`; those that are there already are shared."""
+    return replace(
+        batch,
+        image=batch.image.to(device, non_blocking=True),
+        flow=batch.flow.to(device, non_blocking=True),
+        flow_back=batch.flow_back.to(device, non_blocking=True),
+        camera=batch.camera.to(device, non_blocking=True),
+        camera_back=batch.camera_back.to(device, non_blocking=True),
+    )
+
+
+def _bound(
+    optimiser: Optimizer,
+    parameters: list[nn.Parameter],
+    rate: float,
+    settings: AdamConfig,
+    worker: Worker,
+) -> Tensor:
+    """Set how far the coming step may go; return the gradient's norm before clipping."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return worker.clip(optimiser, parameters, norm=settings.clip_norm, value=settings.clip_value)
+
+
+def _require_gradients(parameters: list[nn.Parameter], *, needed: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(needed)
+
+
+def _check_budget(
+    progress: Progress, player: str, objective: Objective, worker: Worker, config: LoopConfig
+) -> None:
+    """Give up when too many steps were skipped; every worker arrives here at the same step."""
+    values = {**objective.terms, "loss": objective.loss}
+    culprits = [name for name, value in values.items() if not value.detach().isfinite().item()]
+    named = worker.gather(f"term {culprits[0]}" if culprits else "")
+    if progress.skipped <= config.max_skipped:
+        return
+    rank, cause = next(
+        ((rank, name) for rank, name in enumerate(named) if name), (worker.rank, "the gradient")
+    )
+    raise UserError(
+        f"step {progress.step}: {cause} of player {player} is not finite on worker {rank}, and "
+        f"{config.max_skipped} steps were skipped already: lower optim.learning_rate or set "
+        "optim.clip_norm, and start a new run"
+    )

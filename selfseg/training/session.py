@@ -1,0 +1,279 @@
+"""One worker's part of a run: resume, train, save, keep the journal. No Ray, no paper."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from selfseg.contracts import FramePairs, Method
+from selfseg.training import checkpoint
+from selfseg.training.checkpoint import RunRecord, TrainingState
+from selfseg.training.journal import Journal, to_floats
+from selfseg.training.loop import LoopConfig, Progress, Step, train
+from selfseg.training.optimisers import OptimisersConfig, build_optimisers
+from selfseg.training.run_folder import check_same
+from selfseg.training.worker import Worker
+
+REPORT_S = 1.0
+"""Shortest time between two reports: reading numbers off a GPU makes it wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a person watching would want to know, since the last report.
+
+    step: steps taken of `steps`
+    terms: the latest terms of each player
+    wait_share: share of the time spent waiting for data
+    notes: things that happened, a line each
+    """
+
+    step: int
+    steps: int
+    steps_per_s: float = 0.0
+    wait_share: float = 0.0
+    terms: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Audience(Protocol):
+    """Who is told how the run goes."""
+
+    def report(self, report: Report) -> None:
+        """Hear of the progress; called by worker 0 only, at most every `REPORT_S`."""
+        ...
+
+    def saved(self, step: int, terms: dict[str, float]) -> None:
+        """Hear that a checkpoint of `step` is committed; called by every worker."""
+        ...
+
+
+class CurveLog(Protocol):
+    """Where curves are drawn besides the journal."""
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Take the latest terms, named player/term, and rates."""
+        ...
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What every worker of a run must agree on."""
+
+    run_url: str
+    record: RunRecord
+    seed: int
+    optim: OptimisersConfig
+    loop: LoopConfig
+
+
+def run(
+    plan: Plan,
+    method: Method,
+    open_batches: Callable[[int], Iterator[FramePairs]],
+    *,
+    worker: Worker,
+    audience: Audience,
+    log: CurveLog | None = None,
+    optimisers: dict[str, Optimizer] | None = None,
+) -> None:
+    """Train `method` to the end, from the newest checkpoint of the run if there is one.
+
+    Collective. The weights at the end depend on the plan, the batches and the number of
+    workers alone, however often the run was stopped in between.
+
+    Args:
+        plan: the same on every worker.
+        method: with the same fresh weights on every worker.
+        open_batches: from a step to this worker's endless batches from that step on.
+        worker: this process.
+        audience: hears of progress and of checkpoints.
+        log: gets curves, from worker 0.
+        optimisers: by player; by default those that the plan describes.
+    """
+    method.players.to(worker.device).train()
+    optimisers = optimisers or build_optimisers(method.players, plan.optim)
+    trainee = Trainee(method, optimisers, plan, worker)
+    notes = trainee.resume()
+    journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
+    meter = Meter(plan.loop.steps)
+    if worker.rank == 0:
+        audience.report(Report(trainee.progress.step, plan.loop.steps, notes=tuple(notes)))
+    with ExitStack() as stack:
+        if log is not None:
+            stack.callback(log.close)
+        batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
+        checkpoint_s = 0.0
+        for step in trainee.train(batches):
+            journal.add(step, checkpoint_s=checkpoint_s)
+            meter.add(step)
+            checkpoint_s = 0.0
+            if trainee.checkpoint_is_due():
+                checkpoint_s = _save(trainee, journal, meter, audience)
+            if worker.rank == 0 and meter.is_due(trainee.progress.step):
+                _tell(meter.report(trainee.progress.step), audience, log)
+
+
+def _save(trainee: "Trainee", journal: Journal, meter: "Meter", audience: Audience) -> float:
+    """Write journal and checkpoint; return the seconds it took."""
+    started = time.perf_counter()
+    journal.flush()
+    trainee.save()
+    audience.saved(trainee.progress.step, flatten(meter.latest()))
+    return time.perf_counter() - started
+
+
+def _tell(report: Report, audience: Audience, log: CurveLog | None) -> None:
+    audience.report(report)
+    if log is not None:
+        rates = {"steps_per_s": report.steps_per_s, "wait_share": report.wait_share}
+        log.add(report.step, flatten(report.terms) | rates)
+
+
+def flatten(terms: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Name the terms of all players player/term."""
+    return {f"{player}/{name}": value for player in terms for name, value in terms[player].items()}
+
+
+class Trainee:
+    """A method in training, with all that must survive a crash."""
+
+    def __init__(
+        self, method: Method, optimisers: dict[str, Optimizer], plan: Plan, worker: Worker
+    ) -> None:
+        self.progress = Progress()
+        self._method, self._optimisers = method, optimisers
+        self._plan, self._worker = plan, worker
+        # The loop puts wrappers in the place of players; these stay what they are.
+        self._players = nn.ModuleDict(dict(method.players.items()))
+        self._average: AveragedModel | None = None
+        if plan.optim.average:
+            self._average = AveragedModel(
+                self._players,
+                multi_avg_fn=get_ema_multi_avg_fn(plan.optim.average),
+                use_buffers=True,
+            )
+
+    def resume(self) -> list[str]:
+        """Take over the newest checkpoint that verifies; return notes on what was found.
+
+        Raises:
+            UsageError: it is of another run.
+        """
+        notes: list[str] = []
+        found = ""
+        if self._worker.rank == 0:
+            newest, notes = checkpoint.newest_whole(self._plan.run_url)
+            found = newest or ""
+        # All must start from the same: what another worker would find by itself may differ.
+        found = self._worker.gather(found)[0]
+        if not found:
+            return [*notes, "all checkpoints are damaged: starting anew"] if notes else []
+        saved, record = checkpoint.load(found)
+        check_same(self._plan.record, record, origin=found)
+        self._restore(saved)
+        return [*notes, f"going on from step {saved.step}"]
+
+    def train(self, batches: Iterator[FramePairs]) -> Iterator[Step]:
+        """Take the steps that are left."""
+        for step in train(
+            self._method,
+            batches,
+            optimisers=self._optimisers,
+            optim=self._plan.optim,
+            worker=self._worker,
+            config=self._plan.loop,
+            seed=self._plan.seed,
+            progress=self.progress,
+        ):
+            if self._average is not None:
+                self._average.update_parameters(self._players)
+            yield step
+
+    def checkpoint_is_due(self) -> bool:
+        """Tell whether the run should be saved now; the same on every worker."""
+        loop, step = self._plan.loop, self.progress.step
+        return step % loop.checkpoint_every == 0 or step == loop.steps
+
+    def save(self) -> None:
+        """Commit a checkpoint; all workers wait until it is there."""
+        self._worker.gather("journal written")
+        if self._worker.rank == 0:
+            checkpoint.save(self._plan.run_url, self._snapshot(), self._plan.record)
+            checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints)
+        self._worker.gather("checkpoint written")
+
+    def _snapshot(self) -> TrainingState:
+        average = self._average
+        return TrainingState(
+            step=self.progress.step,
+            skipped=self.progress.skipped,
+            weights=self._players.state_dict(),
+            average=None if average is None else average.module.state_dict(),
+            optimisers={name: each.state_dict() for name, each in self._optimisers.items()},
+            worker=self._worker.state(),
+        )
+
+    def _restore(self, saved: TrainingState) -> None:
+        self.progress.step, self.progress.skipped = saved.step, saved.skipped
+        self._players.load_state_dict(dict(saved.weights))
+        for name, optimiser in self._optimisers.items():
+            optimiser.load_state_dict(saved.optimisers[name])
+        if self._average is not None and saved.average is not None:
+            self._average.module.load_state_dict(dict(saved.average))
+            self._average.n_averaged.fill_(1)  # anything but 0: the mean has begun
+        self._worker.restore(dict(saved.worker))
+
+
+class Meter:
+    """Rates and latest terms since the last report."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._latest: dict[str, dict[str, Tensor]] = {}
+        self._restart()
+
+    def add(self, step: Step) -> None:
+        """Count a step."""
+        self._latest[step.player] = step.terms
+        self._count += 1
+        self._wait_s += step.wait_s
+
+    def is_due(self, step: int) -> bool:
+        """Tell whether it is time to report again; the last step always is."""
+        return step == self._steps or time.perf_counter() - self._since >= REPORT_S
+
+    def report(self, step: int) -> Report:
+        """Return the rates since the last call and start anew."""
+        passed = time.perf_counter() - self._since
+        report = Report(
+            step=step,
+            steps=self._steps,
+            steps_per_s=self._count / passed,
+            wait_share=self._wait_s / passed,
+            terms=self.latest(),
+        )
+        self._restart()
+        return report
+
+    def latest(self) -> dict[str, dict[str, float]]:
+        """Return the latest terms of each player."""
+        return {player: to_floats(terms) for player, terms in self._latest.items()}
+
+    def _restart(self) -> None:
+        self._since = time.perf_counter()
+        self._count, self._wait_s = 0, 0.0
+
+
+def _closable(batches: Iterator[FramePairs]) -> Generator[FramePairs, None, None]:
+    """Make any iterator closable; closing it lets a loader end its processes."""
+    yield from batches

@@ -1,0 +1,56 @@
+"""The run's curves in Weights & Biases, when asked for; the journal has them in any case."""
+
+import hashlib
+import importlib
+import os
+import tempfile
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from selfseg import storage
+from selfseg.errors import UsageError
+
+WandbMode = Literal["offline", "online"]
+
+
+class WandbLog:
+    """One run there for one run here: a resumed one goes on under the same name."""
+
+    def __init__(self, run_url: str, mode: WandbMode, settings: dict[str, Any]) -> None:
+        wandb = importlib.import_module("wandb")  # an extra that takes seconds to import
+        folder = tempfile.gettempdir() if storage.is_remote(run_url) else run_url
+        self._run = wandb.init(
+            project="selfseg",
+            name=run_url.rstrip("/").rsplit("/", 1)[-1],
+            id=hashlib.sha256(run_url.encode()).hexdigest()[:16],
+            resume="allow",
+            mode=mode,
+            dir=folder,
+            config=settings,
+            settings=wandb.Settings(silent=True, console="off", x_disable_stats=False),
+        )
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Log `values` at `step`."""
+        self._run.log(values, step=step)
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._run.finish()
+
+
+def check(run_url: str, mode: WandbMode) -> None:
+    """See, before the work begins, that `mode` can be done for a run at `run_url`.
+
+    Raises:
+        UsageError: one line with the remedy.
+    """
+    if find_spec("wandb") is None:
+        raise UsageError(f"--wandb {mode}: wandb is not installed: pip install 'selfseg[wandb]'")
+    if mode == "offline" and storage.is_remote(run_url):
+        raise UsageError(
+            f"--wandb offline: its files need a folder, and {run_url} is in a bucket: use "
+            "--wandb online, or a folder for --run"
+        )
+    if mode == "online" and not os.environ.get("WANDB_API_KEY"):
+        raise UsageError("--wandb online: set WANDB_API_KEY, or use --wandb offline")

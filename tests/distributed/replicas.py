@@ -1,0 +1,63 @@
+"""Real processes with a gloo group between them, as Ray Train would set them up."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from selfseg.training import session
+from selfseg.training.session import Plan
+from selfseg.training.worker import AcceleratedWorker, set_up_process
+from tests.toy import Game, Listener, plain_descent, toy_batches
+
+
+def train_replica(plan: Plan, *, dropout: float, descent: bool) -> None:
+    """Train the game as one of the processes of the group."""
+    game = Game(dropout=dropout)
+    worker = AcceleratedWorker(plan.loop.precision)
+    session.run(
+        plan,
+        game,
+        partial(toy_batches, rank=worker.rank, world_size=worker.world_size),
+        worker=worker,
+        audience=Listener(),
+        optimisers=plain_descent(game) if descent else None,
+    )
+
+
+def in_group(program: Callable[..., None], meet: Path, world_size: int, **arguments: Any) -> None:
+    """Run `program` in `world_size` processes; fails if one of them does."""
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_replica, args=(rank, world_size, meet, program, arguments))
+        for rank in range(world_size)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * world_size
+
+
+def _replica(
+    rank: int, world_size: int, meet: Path, program: Callable[..., None], arguments: dict[str, Any]
+) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_WORLD_SIZE": str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+    }
+    set_up_process(1, world_size)
+    dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=world_size)
+    torch.manual_seed(rank)  # replicas must not depend on agreeing by accident
+    try:
+        program(**arguments)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,105 @@
+"""A small game of two players and batches made on the spot: training without a paper or data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import SGD, Optimizer
+
+from selfseg.contracts import FramePairs, Objective
+from selfseg.training.checkpoint import RunRecord
+from selfseg.training.loop import LoopConfig
+from selfseg.training.optimisers import OptimisersConfig
+from selfseg.training.session import Plan, Report
+
+BATCH = 12
+
+
+class Game:
+    """A guesser of flow from the image, and a judge of where it is wrong; 2 : 1 turns."""
+
+    needs_motion = True
+
+    def __init__(self, *, dropout: float = 0.0, poison: frozenset[int] = frozenset()) -> None:
+        torch.manual_seed(0)
+        self.poison = poison
+        self.players = nn.ModuleDict(
+            {
+                "guesser": nn.Sequential(
+                    nn.Conv2d(3, 8, 3, padding=1),
+                    nn.GroupNorm(2, 8),
+                    nn.ReLU(),
+                    nn.Dropout(dropout),
+                    nn.Conv2d(8, 2, 3, padding=1),
+                ),
+                "judge": nn.Sequential(
+                    nn.Conv2d(5, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)
+                ),
+            }
+        )
+
+    def player_at(self, step: int) -> str:
+        return "judge" if step % 3 == 2 else "guesser"
+
+    def objective(
+        self, player: str, batch: FramePairs, step: int, generator: Generator
+    ) -> Objective:
+        del generator
+        guess = self.players["guesser"](batch.image)
+        error = (guess - batch.flow).abs().mean(1, keepdim=True)
+        doubt = self.players["judge"](torch.cat([batch.image, guess], 1))
+        error_term = error.mean()
+        doubt_term = (doubt - error.detach()).square().mean()
+        loss = error_term + 0.1 * doubt_term if player == "guesser" else doubt_term
+        if step in self.poison:
+            loss = loss * torch.nan
+        return Objective(loss, {"error": error_term.detach(), "doubt": doubt_term.detach()})
+
+    def segment(self, batch: FramePairs) -> Tensor:
+        guess = self.players["guesser"](batch.image)
+        return self.players["judge"](torch.cat([batch.image, guess], 1)).sigmoid()
+
+
+def toy_batches(step: int, rank: int = 0, world_size: int = 1) -> Iterator[FramePairs]:
+    """Yield this worker's slices of endless global batches of `BATCH`, a function of the step."""
+    share = BATCH // world_size
+    rows = slice(rank * share, (rank + 1) * share)
+    while True:
+        generator = Generator().manual_seed(step)
+        image = torch.rand(BATCH, 3, 10, 12, generator=generator)[rows]
+        flow = 2 * image[:, :2] - 1  # so that it can be guessed
+        keys = tuple(f"{step}-{row}" for row in range(BATCH))[rows]
+        yield FramePairs(image, flow, -flow, 0 * flow, 0 * flow, keys)
+        step += 1
+
+
+def toy_plan(run_url: Path | str, *, seed: int = 0, average: float = 0.0, **loop: object) -> Plan:
+    config = LoopConfig.parse({"steps": 12, "checkpoint_every": 4, **loop}, origin="toy")
+    optim = OptimisersConfig(learning_rate=1e-2, average=average)
+    settings = {"optim": optim.model_dump(mode="json"), "loop": config.model_dump(mode="json")}
+    record = RunRecord(settings=settings, collection="toy", manifest="0" * 64, ingest={})
+    return Plan(str(run_url), record, seed, optim, config)
+
+
+def plain_descent(game: Game) -> dict[str, Optimizer]:
+    """SGD, not Adam: Adam would hide a gradient that is wrong by a constant factor."""
+    return {name: SGD(player.parameters(), 0.1) for name, player in game.players.items()}
+
+
+class Listener:
+    """An audience that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.reports: list[Report] = []
+        self.checkpoints: list[int] = []
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def saved(self, step: int, terms: dict[str, float]) -> None:
+        assert all(isinstance(value, float) for value in terms.values())
+        self.checkpoints.append(step)
+
+    def notes(self) -> list[str]:
+        return [note for report in self.reports for note in report.notes]

@@ -1,0 +1,180 @@
+"""A whole run in one process: it learns, it saves, it resumes bit for bit, it refuses."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from selfseg.contracts import FramePairs
+from selfseg.errors import UsageError, UserError
+from selfseg.training import checkpoint, session
+from selfseg.training.journal import read_lines
+from selfseg.training.session import Plan
+from selfseg.training.worker import AcceleratedWorker
+from tests.toy import Game, Listener, toy_batches, toy_plan
+
+
+def run(plan: Plan, *, game: Game | None = None, stop_before: int | None = None) -> Listener:
+    """Train the game; with `stop_before`, break down while fetching that step's batch."""
+
+    def open_batches(step: int) -> Iterator[FramePairs]:
+        for number, batch in enumerate(toy_batches(step), start=step):
+            if number == stop_before:
+                raise ConnectionAbortedError
+            yield batch
+
+    listener = Listener()
+    session.run(
+        plan, game or Game(), open_batches, worker=AcceleratedWorker(), audience=listener
+    )
+    return listener
+
+
+def weights(plan: Plan, step: int = 12) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(checkpoint.step_url(plan.run_url, step))[0].weights)
+
+
+def assert_bit_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("stop_before", [1, 4, 5, 7, 11])
+def test_stopped_anywhere_it_goes_on_bit_for_bit(tmp_path, stop_before):
+    whole, broken = (toy_plan(tmp_path / name, average=0.9) for name in ("whole", "broken"))
+    run(whole, game=Game(dropout=0.5))
+    with pytest.raises(ConnectionAbortedError):
+        run(broken, game=Game(dropout=0.5), stop_before=stop_before)
+    run(broken, game=Game(dropout=0.5))
+    assert_bit_equal(weights(whole), weights(broken))
+    averages = [
+        checkpoint.load(checkpoint.step_url(plan.run_url, 12))[0].average
+        for plan in (whole, broken)
+    ]
+    assert averages[0] and averages[1]
+    assert_bit_equal(dict(averages[0]), dict(averages[1]))
+
+
+def test_the_seed_decides_what_dropout_drops(tmp_path):
+    plans = [toy_plan(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
+    for plan in plans:
+        run(plan, game=Game(dropout=0.5))
+    name = "guesser.0.weight"
+    assert not torch.equal(weights(plans[0])[name], weights(plans[1])[name])
+
+
+def test_it_learns(tmp_path):
+    plan = toy_plan(tmp_path, steps=60, checkpoint_every=60)
+    run(plan)
+    errors = [line["terms"]["error"] for line in read_lines(plan.run_url)]
+    assert sum(errors[-10:]) < 0.5 * sum(errors[:10])
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path):
+    plan = toy_plan(tmp_path, steps=20, keep_checkpoints=2)
+    assert run(plan).checkpoints == [4, 8, 12, 16, 20]
+    kept = [url.rsplit("/", 1)[1] for url in checkpoint.committed(plan.run_url)]
+    assert kept == ["step_00000016", "step_00000020"]
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(tmp_path):
+    whole, broken = (toy_plan(tmp_path / name) for name in ("whole", "broken"))
+    run(whole)
+    with pytest.raises(ConnectionAbortedError):
+        run(broken, stop_before=9)
+    damaged = tmp_path / "broken/checkpoints/step_00000008/method.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"!")
+    notes = run(broken).notes()
+    assert notes[0].endswith(
+        "step_00000008: damaged: method.safetensors is not what was written; "
+        "going on from the one before"
+    )
+    assert notes[1] == "going on from step 4"
+    assert_bit_equal(weights(whole), weights(broken))
+
+
+def test_with_all_checkpoints_damaged_it_starts_anew(tmp_path):
+    plan = toy_plan(tmp_path)
+    run(plan)
+    before = weights(plan)
+    for file in tmp_path.glob("checkpoints/*/progress.json"):
+        file.unlink()
+    assert run(plan).notes()[-1] == "all checkpoints are damaged: starting anew"
+    assert_bit_equal(weights(plan), before)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    other = toy_plan(tmp_path / "other", max_skipped=3)
+    run(other)
+    plan = toy_plan(tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other/checkpoints").rename(tmp_path / "mine/checkpoints")
+    with pytest.raises(UsageError, match=r"step_00000012: was started with loop.max_skipped=3 "):
+        run(plan)
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path):
+    plan = toy_plan(tmp_path)
+    run(plan)
+    before = weights(plan)
+    listener = run(plan, stop_before=12)
+    assert listener.notes() == ["going on from step 12"]
+    assert listener.checkpoints == []
+    assert_bit_equal(weights(plan), before)
+
+
+def test_every_step_is_in_the_journal_once_after_a_restart(tmp_path):
+    plan = toy_plan(tmp_path)
+    with pytest.raises(ConnectionAbortedError):
+        run(plan, stop_before=11)
+    run(plan)
+    lines = read_lines(plan.run_url)
+    assert [line["step"] for line in lines] == list(range(12))
+    assert [line["player"] for line in lines] == ["guesser", "guesser", "judge"] * 4
+    assert set(lines[0]["terms"]) == {"error", "doubt", "loss", "gradient_norm"}
+    # Step 4 came after the first checkpoint; step 8, after the second, is the restart's first.
+    assert [line["step"] for line in lines if line["checkpoint_s"] > 0] == [4]
+    assert all(line["wait_s"] >= 0 and line["compute_s"] > 0 for line in lines)
+
+
+def test_steps_without_a_finite_loss_are_left_out_within_the_budget(tmp_path):
+    plan = toy_plan(tmp_path, max_skipped=2)
+    run(plan, game=Game(poison=frozenset({3, 6})))
+    progress = json.loads((tmp_path / "checkpoints/step_00000012/progress.json").read_text())
+    assert progress == {"skipped": 2, "step": 12}
+    assert all(weight.isfinite().all() for weight in weights(plan).values())
+    losses = [line["terms"]["loss"] for line in read_lines(plan.run_url)]
+    assert [step for step, loss in enumerate(losses) if math.isnan(loss)] == [3, 6]
+
+
+def test_beyond_the_budget_the_run_ends_and_names_step_and_term(tmp_path):
+    plan = toy_plan(tmp_path, max_skipped=1)
+    with pytest.raises(
+        UserError, match="^step 6: term loss of player guesser is not finite on worker 0, and 1 st"
+    ):
+        run(plan, game=Game(poison=frozenset({3, 6})))
+
+
+def test_what_prediction_reads_is_the_running_mean_of_the_weights(tmp_path):
+    decay = 0.75
+    plan = toy_plan(tmp_path, average=decay, steps=3, checkpoint_every=1, keep_checkpoints=9)
+    run(plan)
+    name = "guesser.0.weight"
+    after = [weights(plan, step)[name] for step in (1, 2, 3)]
+    mean = after[0]
+    for weight in after[1:]:
+        mean = decay * mean + (1 - decay) * weight
+    read = checkpoint.read_inference(checkpoint.resolve(plan.run_url))
+    torch.testing.assert_close(read.weights[name], mean)
+    assert read.step == 3
+    assert read.manifest == plan.record.manifest
+
+
+def test_reports_tell_the_latest_terms_of_every_player(tmp_path):
+    last = run(toy_plan(Path(tmp_path))).reports[-1]
+    assert (last.step, last.steps) == (12, 12)
+    assert set(last.terms) == {"guesser", "judge"}
+    assert last.steps_per_s > 0
