@@ -213,7 +213,7 @@ def player_panels(lines: Sequence[Mapping[str, Any]]) -> list[Panel]:
             if any(math.isfinite(value) for _, value in series):
                 charts.append(draw(term, "", series, last_step))
         turns = len({line["step"] for line in own})
-        panels.append(Panel(player, f"{wording.count(turns)} turns", charts))
+        panels.append(Panel(player, wording.plural(turns, "turn"), charts))
     return panels
 
 
