@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from annotated_types import MinLen
 from jaxtyping import UInt8
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from selfseg.config import Config
 from selfseg.data import schema
@@ -25,7 +25,7 @@ class IngestSettings(Config):
     """Height of stored frames, pixels; the width keeps the aspect and is even."""
 
     gaps: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 3)
-    """Frames between the two ends of a flow."""
+    """Frames between the two ends of a flow; kept in rising order."""
 
     flow: Literal["dis", "none"] = "dis"
     """How motion is measured: dense inverse search, or not at all."""
@@ -39,6 +39,11 @@ class IngestSettings(Config):
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 92
     """Quality of stored frames."""
 
+    @field_validator("gaps")
+    @classmethod
+    def _rising(cls, gaps: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(gaps)))
+
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
@@ -51,11 +56,15 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class MovingFrame:
-    """One frame at its stored size, with its motion by gap; short of the end, gaps are missing."""
+    """One frame with its motion by gap; gaps that lead past the last frame are missing.
+
+    image: as it is stored; original: as it was read
+    """
 
     number: int
     time_s: float | None
     image: UInt8[np.ndarray, "h w 3"]
+    original: UInt8[np.ndarray, "source_h source_w 3"]
     motions: dict[int, Motion]
 
 
@@ -178,7 +187,8 @@ def _moving(window: Sequence[_Held], sizes: Sizes, gaps: tuple[int, ...]) -> Mov
         second = window[gap].matchable if gap < len(window) else None
         if first.matchable and second:
             motions[gap] = measure(first.matchable, second, sizes.flow)
-    return MovingFrame(first.frame.number, first.frame.time_s, first.image, motions)
+    frame = first.frame
+    return MovingFrame(frame.number, frame.time_s, first.image, frame.image, motions)
 
 
 def _meta(video: Video, video_id: str, moving: MovingFrame, sizes: Sizes) -> schema.Meta:
@@ -187,7 +197,7 @@ def _meta(video: Video, video_id: str, moving: MovingFrame, sizes: Sizes) -> sch
         video=video_id,
         source=video.path.name,
         frame=moving.number,
-        time_s=moving.time_s,
+        time_s=None if moving.time_s is None else round(moving.time_s, 6),
         height=sizes.image[0],
         width=sizes.image[1],
         source_height=video.height,

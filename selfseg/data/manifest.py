@@ -58,6 +58,8 @@ class Manifest(Config):
     """One state of a collection; equal inputs give an equal manifest, wherever written."""
 
     settings: IngestSettings
+    shard_bytes: int
+    """Size that shards were aimed at."""
     videos: tuple[VideoEntry, ...]
     """Sorted by id."""
     skipped: tuple[SkippedEntry, ...]

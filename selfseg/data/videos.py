@@ -87,7 +87,7 @@ def open_video(path: Path) -> Video:
         height, width = _read_image(paths[0]).shape[:2]
         return Video(path, len(paths), height, width, paths)
     reader = _open_file(path)
-    first = _next(reader, 0)
+    first = _next(reader)
     if first is None:
         raise BrokenVideoError("a video without frames")
     height, width = first.shape[:2]
@@ -137,7 +137,7 @@ def _folder_frames(paths: tuple[Path, ...]) -> Iterator[Frame]:
 def _file_frames(path: Path) -> Iterator[Frame]:
     reader = _open_file(path)
     for number in range(len(reader)):
-        image = _next(reader, number)
+        image = _next(reader)
         if image is None:  # some containers announce more frames than they hold
             return
         yield Frame(number, float(reader.get_frame_timestamp(number)[0]), image)
@@ -158,13 +158,14 @@ def _open_file(path: Path) -> decord.VideoReader:
             raise BrokenVideoError("not a video, or a damaged one") from None
 
 
-def _next(reader: decord.VideoReader, number: int) -> UInt8[np.ndarray, "h w 3"] | None:
+def _next(reader: decord.VideoReader) -> UInt8[np.ndarray, "h w 3"] | None:
     try:
         return reader.next().asnumpy()
     except StopIteration:
         return None
     except decord.DECORDError:
-        raise BrokenVideoError(f"damaged: frame {number} cannot be decoded") from None
+        # Which frame it is would not repeat: decord decodes ahead, and notices at any time.
+        raise BrokenVideoError("damaged: a frame cannot be decoded") from None
 
 
 @contextlib.contextmanager

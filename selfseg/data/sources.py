@@ -1,0 +1,87 @@
+"""Videos as they are given, before anything is computed: what they are and what they are called."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from selfseg.data.ingesting import mask_path
+from selfseg.data.manifest import SkippedEntry
+from selfseg.data.videos import BrokenVideoError, frame_paths, open_video
+from selfseg.errors import UserError
+
+LONGEST_SLUG = 60
+"""Member names of a tar header hold 100 characters; the rest of a name needs 37 at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVideo:
+    """A video that can be opened.
+
+    name: of its file without suffix, or of its folder
+    num_frames: as it announces
+    sha256: of the file, or of a folder's frames in order
+    masks: folder of its ground truth; None: it has none
+    masks_sha256: of the masks in order
+    """
+
+    path: Path
+    name: str
+    num_frames: int
+    sha256: str
+    masks: Path | None
+    masks_sha256: str | None
+
+    @property
+    def id(self) -> str:
+        """Prefix of its samples' keys: a changed file is another video."""
+        return f"{slug(self.name)}-{self.sha256[:8]}"
+
+
+def inspect(path: Path, masks_root: Path | None) -> SourceVideo | SkippedEntry:
+    """Identify a video by its content, and see whether it opens.
+
+    Raises:
+        UserError: a file cannot be read at all.
+    """
+    name = path.name if path.is_dir() else path.stem
+    try:
+        sha256 = _folder_sha256(frame_paths(path)) if path.is_dir() else _sha256(path)
+        masks, masks_sha256 = _masks(masks_root / name) if masks_root else (None, None)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; make it readable") from None
+    try:
+        num_frames = open_video(path).num_frames
+    except BrokenVideoError as error:
+        reason = str(error)
+        return SkippedEntry(name=name, sha256=sha256, masks_sha256=masks_sha256, reason=reason)
+    return SourceVideo(path, name, num_frames, sha256, masks, masks_sha256)
+
+
+def slug(name: str) -> str:
+    """Reduce a name to letters, digits, "-" and "_", so that it can be part of a key."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+    return plain[:LONGEST_SLUG] or "video"
+
+
+def _masks(folder: Path) -> tuple[Path | None, str | None]:
+    """Find the masks in a folder by their names; see `mask_path`."""
+    if not folder.is_dir():
+        return None, None
+    named = [p for p in folder.glob("*.png") if p.stem.isdecimal()]
+    masks = sorted(p for p in named if p == mask_path(folder, int(p.stem)))
+    if not masks:
+        return None, None
+    return folder, _folder_sha256(masks, with_names=True)
+
+
+def _folder_sha256(paths: Sequence[Path], *, with_names: bool = False) -> str:
+    names = (f"{path.name} " if with_names else "" for path in paths)
+    lines = [f"{name}{_sha256(path)}\n" for name, path in zip(names, paths, strict=True)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,160 @@
+"""Spooled videos into shards: dealt out, assembled, read back, published."""
+
+import hashlib
+import math
+import re
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+from selfseg import storage
+from selfseg.data.index import IndexEntry, Span, dump_index
+from selfseg.data.manifest import (
+    LATEST,
+    Manifest,
+    ShardEntry,
+    commit_manifest,
+    index_url,
+    shard_url,
+)
+from selfseg.data.spooling import Ledger, Run
+from selfseg.errors import UsageError, UserError
+
+OURS = re.compile(
+    r"LATEST|manifest-[0-9a-f]{64}\.json|shards/[0-9a-f]{16}\.(tar|idx)|spool/[0-9a-f]{16}\.(tar|json)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run, and the spooled file it lies in."""
+
+    url: str
+    run: Run
+
+
+def deal(spooled: Iterable[tuple[str, Ledger]], shard_bytes: int) -> list[list[Piece]]:
+    """Deal the runs of all videos to as few shards of at most about `shard_bytes` as they need.
+
+    The order in which runs are dealt is random but a function of their keys alone, so that every
+    shard holds a fair mixture of the videos, always the same one. Within a shard keys rise.
+    """
+    pieces = [Piece(url, run) for url, ledger in spooled for run in ledger.runs]
+    pieces.sort(key=lambda piece: hashlib.sha256(piece.run.key.encode()).digest())
+    num_shards = math.ceil(sum(piece.run.size for piece in pieces) / shard_bytes)
+    hands = [pieces[first::num_shards] for first in range(num_shards)]
+    return [sorted(hand, key=lambda piece: piece.run.key) for hand in hands if hand]
+
+
+def publish_shard(collection: str, pieces: Sequence[Piece]) -> ShardEntry:
+    """Assemble a shard here, read it back, then upload it and its index.
+
+    Raises:
+        UserError: what was read back is not what was computed.
+        StorageError: the collection cannot be read from or written to.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "shard.tar"
+        with path.open("wb") as file:
+            assemble(pieces, file)
+        sha256 = _read_back(path, pieces)
+        index = dump_index(index_tar(path))
+        entry = ShardEntry(
+            name=sha256[:16],
+            samples=sum(piece.run.samples for piece in pieces),
+            size=path.stat().st_size,
+            sha256=sha256,
+            index_sha256=hashlib.sha256(index).hexdigest(),
+        )
+        storage.upload(path, shard_url(collection, entry.name))
+    storage.write(index_url(collection, entry.name), index)
+    return entry
+
+
+def assemble(pieces: Iterable[Piece], file: BinaryIO) -> None:
+    """Join runs to one tar."""
+    for piece in pieces:
+        file.write(storage.read_range(piece.url, piece.run.offset, piece.run.size))
+    end = 2 * tarfile.BLOCKSIZE
+    file.write(bytes(end + -(file.tell() + end) % tarfile.RECORDSIZE))
+
+
+def index_tar(path: Path) -> list[IndexEntry]:
+    """Read a shard from its first byte to its last, and say where everything lies.
+
+    Raises:
+        UserError: the samples' keys do not rise, so one of them may be there twice.
+    """
+    entries: list[IndexEntry] = []
+    with tarfile.open(path, "r:") as tar:
+        for member in tar:
+            key, _, part = member.name.partition(".")
+            content = tar.extractfile(member)
+            assert content
+            span = Span(member.offset_data, member.size, zlib.crc32(content.read()))
+            if not entries or entries[-1].key != key:
+                entries.append(IndexEntry(key, {}))
+            entries[-1].parts[part] = span
+    for before, after in pairwise(entries):
+        if before.key >= after.key:
+            raise UserError(f"{path}: sample {after.key} is out of order: was it written twice?")
+    return entries
+
+
+def commit(collection: str, manifest: Manifest) -> None:
+    """Publish a collection's first manifest, and remove what it took to get there.
+
+    Raises:
+        UsageError: someone else published another collection here in the meantime.
+    """
+    try:
+        commit_manifest(collection, manifest, expected=None)
+    except storage.Conflict:
+        raise UsageError(
+            f"{collection}: another collection was written here meanwhile; choose another --output"
+        ) from None
+    sweep(collection, manifest)
+
+
+def sweep(collection: str, manifest: Manifest) -> None:
+    """Remove spooled videos, and what runs that never ended left behind."""
+    kept = {LATEST, f"manifest-{manifest.id}.json"}
+    kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
+    kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
+    for name in storage.listing(collection):
+        if name not in kept and OURS.fullmatch(name):
+            storage.delete(storage.join(collection, name))
+
+
+def refuse_strangers(collection: str) -> None:
+    """See that nothing but a collection, or the beginning of one, is where one shall be written.
+
+    Raises:
+        UsageError: names something that is not part of one.
+    """
+    for name in storage.listing(collection):
+        if not OURS.fullmatch(name):
+            raise UsageError(
+                f"{collection}: holds something else ({name}); choose a new or empty --output"
+            )
+
+
+def _read_back(path: Path, pieces: Sequence[Piece]) -> str:
+    """Return the SHA-256 of a shard whose every run is as it was computed."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in pieces:
+            data = file.read(piece.run.size)
+            if zlib.crc32(data) != piece.run.crc32:
+                raise UserError(
+                    f"{piece.url}: {piece.run.key} came back changed; check the disk, "
+                    "delete the folder this file is in and run again"
+                )
+            digest.update(data)
+        digest.update(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,113 @@
+"""Turn videos into a collection of shards to train on.
+
+    tools/shard_videos.py holiday.mp4 more_videos/ --output s3://bucket/collection
+
+Reads video files and folders of frames, measures the motion between neighbouring frames, and
+writes WebDataset shards with an index and a manifest. Interrupted, the same command goes on;
+repeated, it does nothing. A video that cannot be read is named and left out.
+
+Exit status: 0, also if some videos were left out; 1 if none could be read, or the output cannot
+be written; 2 if the command is wrong.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+
+from selfseg import storage
+from selfseg.data.ingesting import IngestSettings
+from selfseg.errors import UserError
+from selfseg.runtime.ingest import Job, Outcome, ingest
+
+MEGABYTE = 10**6
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    defaults = IngestSettings()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="INPUT",
+        help="a video, a folder of frames, or a folder of videos and folders of frames",
+    )  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="URL", help="a folder or s3:// URL")
+    parser.add_argument(
+        "--masks", type=Path, metavar="ROOT",
+        help="ground truth for evaluation: ROOT/<video's name>/00000.png ...",
+    )  # fmt: skip
+    parser.add_argument("--height", type=int, default=defaults.height, help="of stored frames")
+    parser.add_argument(
+        "--gaps", type=_numbers, default=defaults.gaps, metavar="1,2,3",
+        help="frames between the two ends of a flow",
+    )  # fmt: skip
+    parser.add_argument("--flow", default=defaults.flow, metavar="dis|none", help="how it is found")
+    parser.add_argument(
+        "--workers", type=_positive, metavar="N", help="processes; default: all CPUs"
+    )
+    parser.add_argument("--shard-megabytes", type=_positive, default=128, metavar="M")
+    return parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    """Ingest, and say what came of it."""
+    chosen = {"height": args.height, "gaps": args.gaps, "flow": args.flow}
+    remote = storage.is_remote(args.output)
+    job = Job(
+        inputs=tuple(args.inputs),
+        output=args.output if remote else str(Path(args.output).absolute()),
+        masks_root=args.masks,
+        settings=IngestSettings.parse(chosen, origin="shard_videos"),
+        shard_bytes=args.shard_megabytes * MEGABYTE,
+        workers=args.workers,
+    )
+    summarise(ingest(job, console), args.output, console)
+
+
+def summarise(outcome: Outcome, url: str, console: Console) -> None:
+    """Print what the collection holds and what was left out."""
+    manifest = outcome.manifest
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    for video in manifest.skipped:
+        say(f"left out: {video.name}: {video.reason}")
+    say(
+        f"{len(manifest.videos)} videos, {manifest.frames} frames, {decimal(manifest.size)} "
+        f"in {len(manifest.shards)} shards; {len(manifest.skipped)} left out"
+    )
+    done = "nothing to do, it is there" if outcome.was_there else "written"
+    say(f"{url}: {done}; manifest {manifest.id}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program; a mistake of the user's ends in one line and a non-zero exit."""
+    args = parse(arguments)
+    try:
+        run(args, Console(stderr=False))
+    except UserError as error:
+        print(f"shard_videos: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("shard_videos: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
+
+
+if __name__ == "__main__":
+    main()
