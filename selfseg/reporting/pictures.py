@@ -13,7 +13,7 @@ from selfseg.evaluation.metrics import region_similarity
 from selfseg.ops.colours import flow_image, overlay
 from selfseg.ops.masks import resize
 
-TILE_WIDTH = 400
+TILE_WIDTH = 480
 """Pixels a tile is wide at most; the page shows it at half of that on a dense screen."""
 
 FILM_WIDTH = 560
