@@ -2,8 +2,8 @@
 
 A URL is a path, or s3://bucket/key. S3 takes its keys and address from the standard variables:
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION or AWS_DEFAULT_REGION,
-AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL. Every function may raise `StorageError`, whose one line
-names the URL, the cause and the remedy.
+AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Every function may raise `StorageError`,
+whose one line names the URL, the cause and the remedy.
 """
 
 from pathlib import Path

@@ -72,7 +72,7 @@ def local_s3(
         else:
             raise UserError(f"{folder}: the S3 server did not start: {_last_words(Path(scratch))}")
         for bucket in buckets:
-            _make_bucket(server.environment, bucket)
+            make_bucket(server.environment, bucket)
         yield server.environment
 
 
@@ -92,7 +92,7 @@ def _launch(folder: Path, scratch: Path, port: int | None, keys: Keys) -> _Serve
     credentials = [{"accessKey": keys.access, "secretKey": keys.secret}]
     admin = {"name": "local", "credentials": credentials, "actions": ["Admin"]}
     identities.write_text(json.dumps({"identities": [admin]}))
-    ports = _free_ports(port)
+    ports = free_ports(port)
     options = _options(folder, scratch) | ports
     with (scratch / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -125,7 +125,8 @@ def _options(folder: Path, scratch: Path) -> dict[str, object]:
     }
 
 
-def _free_ports(s3_port: int | None) -> dict[str, int]:
+def free_ports(s3_port: int | None) -> dict[str, int]:
+    """Find a port for each part of the server, named like its option; one may be given."""
     names = [f"{part}.port{kind}" for part in ("master", "volume", "filer", "s3")
              for kind in ("", ".grpc")]  # fmt: skip
     ports = {}
@@ -181,7 +182,8 @@ def _answers(server: _Server) -> bool:
     return False
 
 
-def _make_bucket(environment: dict[str, str], bucket: str) -> None:
+def make_bucket(environment: dict[str, str], bucket: str) -> None:
+    """Make a bucket, ready to be written to, unless it is there; `environment` from `local_s3`."""
     with closing(_client(environment)) as client:
         if bucket in {known["Name"] for known in client.list_buckets()["Buckets"]}:
             return
@@ -227,6 +229,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.run != bool(arguments.command):
         parser.error("--run and a command after -- belong together")
+    if arguments.run and shutil.which(arguments.command[0]) is None:
+        parser.error(f"{arguments.command[0]}: no such command")
     return arguments
 
 

@@ -1,5 +1,6 @@
 """Buckets as a store. A URL is s3://bucket/key; errors are `selfseg.stores.errors`."""
 
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from selfseg.stores import local
 from selfseg.stores.errors import Conflict, MissingObject, StorageError
-from selfseg.stores.s3_client import CHANGED, Access, Place, connect, explained
+from selfseg.stores.s3_client import CHANGED, Access, Place, connect, explained, one_line
 
 MIB = 1 << 20
 _CHUNK = MIB // 4
@@ -127,6 +128,7 @@ def probe(url: str) -> None:
             )
         finally:
             client.delete_object(**witness)
+    _probe_arrow(url)
 
 
 def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
@@ -144,8 +146,20 @@ def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
         connect_timeout=4,
         request_timeout=60,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=10),
+        tls_ca_file_path=os.environ.get("AWS_CA_BUNDLE") or None,  # botocore reads it by itself
     )
     return filesystem, f"{place.bucket}/{place.key}".rstrip("/")
+
+
+def _probe_arrow(url: str) -> None:
+    filesystem, path = arrow_filesystem(url)
+    try:
+        filesystem.get_file_info(path)
+    except OSError as error:
+        raise StorageError(
+            f"{url}: boto3 reaches this place but pyarrow, which Ray writes with, does not: "
+            f"{one_line(error)}; see that proxies and certificates serve both"
+        ) from error
 
 
 def _prefix(url: str) -> str:

@@ -14,7 +14,13 @@ from typing import Any
 import boto3.session
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    ParamValidationError,
+    SSLError,
+)
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from selfseg.errors import UsageError
@@ -108,16 +114,21 @@ def explained(url: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(url, error) from error
+    except SSLError as error:
+        raise StorageError(
+            f"{url}: {_endpoint()} is not trusted ({one_line(error)}); "
+            "set AWS_CA_BUNDLE to the file of its certificate authority"
+        ) from error
     except (HTTPClientError, NoConnectionError) as error:
         raise StorageError(
-            f"{url}: no connection to {_endpoint()} ({_one_line(error)}); "
+            f"{url}: no connection to {_endpoint()} ({one_line(error)}); "
             "start the server, or correct AWS_ENDPOINT_URL"
         ) from error
     except ParamValidationError as error:
         raise UsageError(f"{url}: not a bucket name and key that S3 allows; correct it") from error
     except (BotoCoreError, Boto3Error, ValueError) as error:
         raise StorageError(
-            f"{url}: {_one_line(error)}; correct the URL or the AWS_* variables"
+            f"{url}: {one_line(error)}; correct the URL or the AWS_* variables"
         ) from error
 
 
@@ -166,7 +177,7 @@ def _refusal(url: str, error: ClientError) -> StorageError:
     remedy = _REMEDIES.get(code)
     if remedy is None:
         return StorageError(
-            f"{url}: {_endpoint()} answered {code}: {_one_line(details.get('Message', ''))}; "
+            f"{url}: {_endpoint()} answered {code}: {one_line(details.get('Message', ''))}; "
             "see the server's log"
         )
     access = Access.from_environment(url)
@@ -180,5 +191,6 @@ def _endpoint() -> str:
     )
 
 
-def _one_line(text: object) -> str:
+def one_line(text: object) -> str:
+    """Put a foreign message on one line, without its full stop."""
     return " ".join(str(text).split()).rstrip(".")

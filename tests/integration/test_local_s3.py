@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from selfseg import storage
-from tools.local_s3 import HOST, Keys, local_s3
+from selfseg.errors import UserError
+from tools.local_s3 import HOST, Keys, local_s3, make_bucket
 
 REPOSITORY = Path(__file__).parents[2]
 PROGRAM = [sys.executable, str(REPOSITORY / "tools" / "local_s3.py")]
@@ -77,14 +78,13 @@ def test_a_port_in_use_is_named():
     assert ended.stderr == f"port {port}: Address already in use; choose another\n"
 
 
-def test_a_command_that_does_not_exist_is_named_and_no_server_is_left():
+def test_a_command_that_does_not_exist_is_named_before_the_server_starts():
     ended = run("--run", "--", "no-such-command")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("no-such-command: No such file")
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("error: no-such-command: no such command\n")
 
 
-def test_a_bucket_name_that_cannot_be_is_named():
-    ended = run("--bucket", "No_Bucket", "--run", "--", "true")
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("s3://No_Bucket: cannot be made")
-    assert "Traceback" not in ended.stderr
+def test_a_bucket_name_that_cannot_be_is_named(s3: str):
+    environment = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    with pytest.raises(UserError, match=r"^s3://No_Bucket: cannot be made: .*InvalidBucketName"):
+        make_bucket(environment, "No_Bucket")

@@ -10,7 +10,7 @@ import pytest
 from selfseg import storage
 from selfseg.errors import UsageError
 from selfseg.stores import local
-from tools.local_s3 import HOST, _free_ports
+from tools.local_s3 import HOST, free_ports
 
 CLAIMANTS = 4
 CLAIMS = 25
@@ -49,7 +49,7 @@ def test_without_keys_the_variable_to_set_is_named(monkeypatch: pytest.MonkeyPat
 def test_an_endpoint_where_nobody_listens_is_reported_within_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    endpoint = f"http://{HOST}:{_free_ports(None)['s3.port']}"
+    endpoint = f"http://{HOST}:{free_ports(None)['s3.port']}"
     for name, value in {
         "AWS_ACCESS_KEY_ID": "somebody",
         "AWS_SECRET_ACCESS_KEY": "something",
