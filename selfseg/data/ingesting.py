@@ -92,7 +92,7 @@ def grid_sizes(settings: IngestSettings, height: int, width: int) -> Sizes:
         rows = max(2, round(settings.height * scale))
         return rows, max(2, 2 * round(rows * width / height / 2))
 
-    return Sizes(grid(1), grid(settings.matching_scale), grid(settings.flow_scale))
+    return Sizes(grid(1.0), grid(settings.matching_scale), grid(settings.flow_scale))
 
 
 def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFrame]:
