@@ -50,9 +50,8 @@ class Scores:
         return sum(sequence.j * sequence.frames for sequence in self.sequences) / self.frames
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `--json` writes."""
+        """Return the scores as `--json` writes them."""
         return {
-            "title": self.title,
             "j_mean": self.j_mean,
             "j_frame_mean": self.j_frame_mean,
             "f_mean": self.f_mean,

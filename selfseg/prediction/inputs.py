@@ -1,0 +1,147 @@
+"""Which videos an argument stands for: a path, a URL, a collection, a benchmark's tree."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from selfseg import storage
+from selfseg.data.collection import Collection
+from selfseg.data.manifest import LATEST
+from selfseg.data.schema import MASK
+from selfseg.data.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
+from selfseg.errors import UserError
+from selfseg.prediction.sources import (
+    CollectionSource,
+    LocalSource,
+    RemoteSource,
+    Source,
+    local_source,
+)
+
+RESOLUTION = "480p"
+"""The resolution of DAVIS that scores are published for."""
+
+
+def find_sources(argument: str) -> list[Source]:
+    """Find what a command's argument stands for, locally or in a bucket.
+
+    An image or a video file; a folder of frames; a folder of those; a collection; a DAVIS tree.
+
+    Raises:
+        UserError: nothing there, or nothing that shows.
+    """
+    if storage.exists(storage.join(argument, LATEST)):
+        return list(collection_sources(argument))
+    if storage.is_remote(argument):
+        return _remote_sources(argument)
+    path = Path(argument)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        return [local_source(path, path.stem, still=True)]
+    return [local_source(found, _name(found)) for found in video_paths(_frames_root(path))]
+
+
+def collection_sources(url: str, *, with_masks: bool = False) -> list[CollectionSource]:
+    """List a collection's videos; with_masks: only those with ground truth.
+
+    Raises:
+        UserError: no collection, or no masks in it where they are asked for.
+    """
+    collection = Collection.open(url)
+    masked = collection.holds(MASK)
+    videos = {
+        name: ordinals
+        for name, ordinals in collection.videos.items()
+        if not with_masks or np.any(masked[ordinals])
+    }
+    if not videos:
+        raise UserError(f"{url}: holds no masks to score against; ingest with --masks ROOT")
+    return [
+        CollectionSource(url, collection.manifest_id, name, tuple(ordinals))
+        for name, ordinals in sorted(videos.items())
+    ]
+
+
+def davis_sources(root: Path, split: str) -> list[LocalSource]:
+    """List the sequences of one split of a DAVIS tree, frames and masks at 480p.
+
+    Raises:
+        UserError: the tree or the split list is not where it should be.
+    """
+    frames, masks = (root / part / RESOLUTION for part in ("JPEGImages", "Annotations"))
+    for folder in (frames, masks):
+        if not folder.is_dir():
+            raise UserError(
+                f"{root}: not a DAVIS tree: {folder.relative_to(root)} is missing; --root takes "
+                f"the folder that holds JPEGImages/{RESOLUTION} and Annotations/{RESOLUTION}"
+            )
+    names = _split_names(root, split)
+    for name in names:
+        if not (frames / name).is_dir() or not (masks / name).is_dir():
+            raise UserError(
+                f"{root}: sequence {name} of split {split} lacks its frames or masks; "
+                "unpack DAVIS again"
+            )
+    return [local_source(frames / name, name, masks=masks / name) for name in names]
+
+
+def _split_names(root: Path, split: str) -> list[str]:
+    """Read a split list: DAVIS 2016's of frames and masks, or DAVIS 2017's of names."""
+    folders = [root / "ImageSets" / RESOLUTION, root / "ImageSets" / "2016"]
+    lists = [folder / f"{split}.txt" for folder in folders]
+    found = next((path for path in lists if path.is_file()), None)
+    if found is None:
+        known = sorted({path.stem for folder in folders for path in folder.glob("*.txt")})
+        raise UserError(
+            f"{root}: no list of split {split} at {lists[0].relative_to(root)}; "
+            f"--split takes one of: {', '.join(known) or 'none, there is no list'}"
+        )
+    first_words = [line.split()[0] for line in found.read_text().splitlines() if line.strip()]
+    names = [PurePosixPath(word).parent.name or word for word in first_words]
+    return list(dict.fromkeys(names))
+
+
+def _remote_sources(url: str) -> list[Source]:
+    if storage.exists(url):
+        still = PurePosixPath(url).suffix.lower() in IMAGE_SUFFIXES
+        return [RemoteSource(url, PurePosixPath(url).stem, still)]
+    names = storage.listing(url)
+    folders = _folders_of_frames(names)
+    sources: list[Source] = [
+        RemoteSource(
+            storage.join(url, folder) if folder else url,
+            PurePosixPath(folder or url.rstrip("/")).name,
+            objects=tuple(objects),
+        )
+        for folder, objects in sorted(folders.items())
+    ]
+    if "" not in folders:
+        sources += [
+            RemoteSource(storage.join(url, name), PurePosixPath(name).stem)
+            for name in names
+            if "/" not in name and PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+        ]
+    if not sources:
+        raise UserError(f"{url}: nothing there that shows; name a video, an image or a folder")
+    return sources
+
+
+def _folders_of_frames(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group images by folder, none or one deep; a folder that holds images is one video alone."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if "/" not in folder and PurePosixPath(file).suffix.lower() in IMAGE_SUFFIXES:
+            folders[folder].append(file)
+    return {"": folders[""]} if "" in folders else dict(folders)
+
+
+def _frames_root(path: Path) -> Path:
+    """Return where a DAVIS tree keeps its frames; any other path as it is."""
+    frames = path / "JPEGImages" / RESOLUTION
+    return frames if frames.is_dir() else path
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem

@@ -1,0 +1,217 @@
+"""From a source's frames to soft masks: by a trained method or by a classical baseline."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+
+from selfseg.contracts import FramePairs
+from selfseg.data.ingesting import IngestSettings
+from selfseg.data.motion import resize as resize_image
+from selfseg.data.pairs import Pair, on_grid, to_batch
+from selfseg.errors import UsageError, UserError
+from selfseg.evaluation.baselines import (
+    BASELINES,
+    Baseline,
+    CentreBaseline,
+    FlowBaseline,
+    SubtractionBaseline,
+    centre_ellipse,
+    moving_against_otsu,
+    subtract_background,
+)
+from selfseg.experiment import Model
+from selfseg.ops.crf import refine
+from selfseg.ops.masks import foreground_side, resize
+from selfseg.prediction.sources import HOMOGRAPHY_GAP, Preparation, Source, SourceFrame
+
+CRF_HEIGHT = 240
+"""Rows of the image that the CRF sees; its reaches are meant for this."""
+
+BASELINE_GRID = (128, 224)
+"""Grid that flow baselines are computed on; finer ones score no higher."""
+
+FLOW_GAPS = (1,)
+"""Frames between the ends of the motions that flow baselines look at."""
+
+Masked = tuple[SourceFrame, Float32[np.ndarray, "rows columns"]]
+
+
+class Segmenter(Protocol):
+    """What a model and the baselines have in common."""
+
+    def masks(self, source: Source) -> Iterator[Masked]:
+        """Yield each frame with its foreground probability, [0, 1], on a grid of its own."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSegmenter:
+    """A trained method: the mean of its masks for all motions of a frame."""
+
+    model: Model
+    preparation: Preparation
+    device: torch.device
+
+    def masks(self, source: Source) -> Iterator[Masked]:
+        """Segment frame after frame; each motion's mask picks its own foreground."""
+        for frame in source.frames(self.preparation):
+            with torch.inference_mode():
+                each = self.model.method.segment(self._batch(source, frame))
+            yield frame, foreground_side(each[:, 0].float()).mean(0).cpu().numpy()
+
+    def _batch(self, source: Source, frame: SourceFrame) -> FramePairs:
+        if self.model.method.needs_motion:
+            pairs = _moving(source, frame, self.preparation)
+        else:
+            still = np.zeros((*frame.image.shape[:2], 2), np.float32)
+            pairs = (Pair(frame.name, frame.image, still, still, still, still),)
+        data = self.model.config.data
+        batch = to_batch([on_grid(pair, data.height, data.width) for pair in pairs])
+        return FramePairs(
+            *(
+                tensor.to(self.device)
+                for tensor in (
+                    batch.image,
+                    batch.flow,
+                    batch.flow_back,
+                    batch.camera,
+                    batch.camera_back,
+                )
+            ),
+            keys=batch.keys,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSegmenter:
+    """Flow without the camera's share, and Otsu's threshold."""
+
+    baseline: FlowBaseline
+    preparation: Preparation
+
+    def masks(self, source: Source) -> Iterator[Masked]:
+        """Segment frame after frame."""
+        for frame in source.frames(self.preparation):
+            pairs = _moving(source, frame, self.preparation)
+            residuals = np.stack([self._residual(pair) for pair in pairs])
+            yield frame, _foreground(moving_against_otsu(residuals))
+
+    def _residual(self, pair: Pair) -> Float32[np.ndarray, "h w 2"]:
+        placed = on_grid(pair, *BASELINE_GRID)
+        if self.baseline.camera == "median":
+            return placed.flow - np.median(placed.flow, axis=(0, 1))
+        return placed.flow - placed.camera
+
+
+@dataclass(frozen=True, slots=True)
+class SubtractionSegmenter:
+    """Background subtraction; it looks at a whole sequence before it says anything."""
+
+    baseline: SubtractionBaseline
+    preparation: Preparation
+
+    def masks(self, source: Source) -> Iterator[Masked]:
+        """Hold the sequence at its prepared size, 0.3 MB a frame, and segment it."""
+        # Pairs and original frames are let go at once; nothing here looks at them.
+        frames = [
+            replace(frame, pairs=(), original=frame.image)
+            for frame in source.frames(self.preparation)
+        ]
+        homographies = [_to_next(source, frame) for frame in frames[:-1]]
+        images = [frame.image for frame in frames]
+        masks = subtract_background(self.baseline, images, homographies)
+        yield from zip(frames, map(_foreground, masks), strict=True)
+
+
+@dataclass(frozen=True, slots=True)
+class CentreSegmenter:
+    """The same ellipse for every frame."""
+
+    preparation: Preparation
+
+    def masks(self, source: Source) -> Iterator[Masked]:
+        """Look at nothing but the frame's size."""
+        for frame in source.frames(self.preparation):
+            yield frame, centre_ellipse(*frame.image.shape[:2])
+
+
+def model_segmenter(
+    model: Model, *, gaps: tuple[int, ...] | None, device: torch.device
+) -> ModelSegmenter:
+    """Prepare a model; gaps: frames between a pair's ends, None for those it was trained on.
+
+    Raises:
+        UsageError: a gap its flow was never prepared for.
+    """
+    data = model.config.data
+    chosen = gaps or tuple(data.gaps)
+    if unknown := sorted(set(chosen) - set(model.ingest.gaps)):
+        raise UsageError(
+            f"--gaps {','.join(map(str, unknown))}: {model.url} knows motion over "
+            f"{','.join(map(str, model.ingest.gaps))} frames; choose from these"
+        )
+    return ModelSegmenter(model, Preparation(model.ingest, chosen, data.camera), device)
+
+
+def baseline_segmenter(name: str, *, gaps: tuple[int, ...] | None) -> Segmenter:
+    """Prepare a baseline; gaps: None for its own choice.
+
+    Raises:
+        UsageError: there is no such baseline.
+    """
+    if name not in BASELINES:
+        raise UsageError(f"--baseline {name}: choose from {', '.join(BASELINES)}")
+    return _segmenter(BASELINES[name], gaps)
+
+
+def _segmenter(baseline: Baseline, gaps: tuple[int, ...] | None) -> Segmenter:
+    ingest = IngestSettings()
+    match baseline:
+        case FlowBaseline():
+            camera = "none" if baseline.camera == "median" else baseline.camera
+            return FlowSegmenter(baseline, Preparation(ingest, gaps or FLOW_GAPS, camera))
+        case SubtractionBaseline():
+            preparation = Preparation(ingest, (HOMOGRAPHY_GAP,), "none")
+            return SubtractionSegmenter(baseline, preparation)
+        case CentreBaseline():
+            still = ingest.override({"flow": "none"})
+            return CentreSegmenter(Preparation(still, (HOMOGRAPHY_GAP,), "none"))
+
+
+def refined(
+    image: UInt8[np.ndarray, "h w 3"], mask: Float[np.ndarray, "rows columns"]
+) -> Float32[np.ndarray, "height width"]:
+    """Refine a soft mask of any size by the dense CRF, at CRF_HEIGHT rows."""
+    width = max(1, round(CRF_HEIGHT * image.shape[1] / image.shape[0]))
+    size = (CRF_HEIGHT, width)
+    return refine(resize_image(image, size), resize(torch.from_numpy(mask), *size).numpy())
+
+
+def _foreground(mask: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    return foreground_side(torch.from_numpy(mask)).numpy()
+
+
+def _moving(source: Source, frame: SourceFrame, preparation: Preparation) -> tuple[Pair, ...]:
+    if not frame.pairs:
+        gaps = ", ".join(map(str, preparation.gaps))
+        raise UserError(
+            f"{source.name}: frame {frame.name} has no neighbour {gaps} frames away, so nothing "
+            "moves; segmenting by motion needs a longer video, or smaller --gaps"
+        )
+    return frame.pairs
+
+
+def _to_next(source: Source, frame: SourceFrame) -> Float[np.ndarray, "3 3"]:
+    """Return the homography to the next frame in pixels of the prepared image."""
+    if frame.to_next is None:
+        raise UserError(
+            f"{source.name}: frame {frame.name} has no motion to the next; ingest again"
+        )
+    matrix, (rows, columns) = frame.to_next
+    height, width = frame.image.shape[:2]
+    scale = np.diag([width / columns, height / rows, 1.0])
+    return scale @ matrix @ np.linalg.inv(scale)

@@ -1,0 +1,285 @@
+"""Videos of any origin as frames with their motion, prepared as a collection's are.
+
+Only as many frames are held as the longest gap needs, whatever a video's length.
+"""
+
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from selfseg import storage
+from selfseg.data.collection import Collection
+from selfseg.data.ingesting import IngestSettings, MovingFrame, mask_path, moving_frames
+from selfseg.data.motion import Motion
+from selfseg.data.pairs import CameraModel, Pair, camera_fields, pairs_from, read_pair
+from selfseg.data.schema import IMAGE, MASK, decode_image, decode_mask
+from selfseg.data.videos import BrokenVideoError, Video, open_video
+from selfseg.errors import UserError
+
+HOMOGRAPHY_GAP = 1
+"""Background subtraction registers each frame to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is wanted of each frame: how it is prepared, and which motions go with it."""
+
+    ingest: IngestSettings
+    gaps: tuple[int, ...]
+    camera: CameraModel
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFrame:
+    """One frame and its motions.
+
+    name: of its files among a source's, without suffix
+    time_s: since the start; None where there is no clock
+    image: RGB as prepared for a collection
+    original: RGB as large as at hand; the source's own frame unless it was read from a collection
+    height, width: of the source
+    pairs: this frame's motion to others, forward and back in time; `image` is their first frame
+    to_next: homography to the next frame in pixels of a grid of the size (rows, columns) beside
+        it; None at the end, or where it is unknown
+    """
+
+    name: str
+    number: int
+    time_s: float | None
+    image: UInt8[np.ndarray, "h w 3"]
+    original: UInt8[np.ndarray, "rows columns 3"]
+    height: int
+    width: int
+    pairs: tuple[Pair, ...]
+    to_next: tuple[Float[np.ndarray, "3 3"], tuple[int, int]] | None
+    truth: Bool[np.ndarray, "height width"] | None
+
+
+class Source(Protocol):
+    """One video to look at; small enough to send to another process."""
+
+    @property
+    def name(self) -> str:
+        """What its outputs are called."""
+        ...
+
+    @property
+    def still(self) -> bool:
+        """Whether it is a single image, which has no motion."""
+        ...
+
+    @property
+    def num_frames(self) -> int | None:
+        """How many frames to expect, if that is known."""
+        ...
+
+    def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
+        """Yield its frames in order.
+
+        Raises:
+            UserError: it cannot be read, or holds less than `preparation` asks for.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSource:
+    """A video file, a folder of frames or a single image; `masks` is a folder of its truth."""
+
+    path: Path
+    name: str
+    num_frames: int
+    still: bool = False
+    masks: Path | None = None
+
+    def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
+        """Decode, and measure motion on the way."""
+        try:
+            yield from self._frames(_open(self.path, still=self.still), preparation)
+        except BrokenVideoError as error:
+            raise UserError(f"{self.path}: {error}") from None
+
+    def _frames(self, video: Video, preparation: Preparation) -> Iterator[SourceFrame]:
+        settings = preparation.ingest.override({"gaps": preparation.gaps})
+        earlier: deque[MovingFrame] = deque(maxlen=max(preparation.gaps))
+        # The second decoding costs little beside the flow, and holds one full-size frame at a time.
+        for moving, frame in zip(moving_frames(video, settings), video.frames(), strict=True):
+            name = self._frame_name(video, moving.number)
+            yield SourceFrame(
+                name,
+                moving.number,
+                moving.time_s,
+                moving.image,
+                frame.image,
+                video.height,
+                video.width,
+                _pairs(name, moving, earlier, preparation),
+                _to_next(moving.motions.get(HOMOGRAPHY_GAP)),
+                self._truth(moving.number),
+            )
+            earlier.append(moving)
+
+    def _frame_name(self, video: Video, number: int) -> str:
+        return video.frame_paths[number].stem if video.frame_paths else f"{number:05d}"
+
+    def _truth(self, number: int) -> Bool[np.ndarray, "h w"] | None:
+        path = mask_path(self.masks, number) if self.masks else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return decode_mask(path.read_bytes())
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; replace it") from None
+
+
+def local_source(
+    path: Path, name: str, *, still: bool = False, masks: Path | None = None
+) -> LocalSource:
+    """Look whether `path` can be shown, and take it for a source.
+
+    Raises:
+        UserError: nothing there, or nothing that shows.
+    """
+    try:
+        return LocalSource(path, name, _open(path, still=still).num_frames, still, masks)
+    except BrokenVideoError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _open(path: Path, *, still: bool) -> Video:
+    return open_image(path) if still else open_video(path)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSource:
+    """A video, a folder of frames or an image in a bucket, fetched when it is its turn.
+
+    url: of the object, or of the folder
+    objects: names of a folder's frames; empty for a single object
+    """
+
+    url: str
+    name: str
+    still: bool = False
+    objects: tuple[str, ...] = ()
+
+    @property
+    def num_frames(self) -> int | None:
+        """A folder's frames; a video file is not looked into before it is fetched."""
+        return len(self.objects) or (1 if self.still else None)
+
+    def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
+        """Fetch to a temporary folder, and read it there."""
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "frames"
+            folder.mkdir()
+            for name in self.objects:
+                storage.download(storage.join(self.url, name), folder / name)
+            if not self.objects:
+                storage.download(self.url, folder / self.url.rpartition("/")[2])
+            path = folder if self.objects else next(folder.iterdir())
+            try:
+                yield from local_source(path, self.name, still=self.still).frames(preparation)
+            except UserError as error:
+                reason = str(error).removeprefix(f"{path}: ")
+                raise UserError(f"{self.url}: {reason}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSource:
+    """One video of a collection, with the motion that was stored."""
+
+    url: str
+    manifest_id: str
+    name: str
+    ordinals: tuple[int, ...]
+    still: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        """All that were ingested."""
+        return len(self.ordinals)
+
+    def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
+        """Read samples; what was not stored is not computed again."""
+        collection = Collection.open(self.url, self.manifest_id)
+        stored = collection.manifest.settings
+        if not set(preparation.gaps) <= set(stored.gaps):
+            raise UserError(
+                f"{self.url}: holds motion over {list(stored.gaps)} frames, not over "
+                f"{list(preparation.gaps)}; choose others with --gaps"
+            )
+        for ordinal in self.ordinals:
+            yield _stored_frame(collection, ordinal, preparation)
+
+
+def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation) -> SourceFrame:
+    record = collection.record(ordinal)
+    meta = record.meta()
+    image = decode_image(record.read(IMAGE))
+    next_pair = meta.pairs.get(HOMOGRAPHY_GAP)
+    size = (meta.flow_height, meta.flow_width)
+    return SourceFrame(
+        f"{meta.frame:05d}",
+        meta.frame,
+        meta.time_s,
+        image,
+        image,
+        meta.source_height,
+        meta.source_width,
+        tuple(
+            read_pair(collection, address, preparation.camera)
+            for address in pairs_from(collection, ordinal, preparation.gaps)
+        ),
+        (np.array(next_pair.homography), size) if next_pair else None,
+        decode_mask(record.read(MASK)) if MASK in record.parts else None,
+    )
+
+
+def open_image(path: Path) -> Video:
+    """Take a single image for a video of one frame.
+
+    Raises:
+        BrokenVideoError: not an image.
+    """
+    try:
+        height, width = decode_image(path.read_bytes()).shape[:2]
+    except ValueError as error:
+        raise BrokenVideoError(str(error)) from None
+    return Video(path, 1, height, width, (path,))
+
+
+def _pairs(
+    key: str, moving: MovingFrame, earlier: Sequence[MovingFrame], preparation: Preparation
+) -> tuple[Pair, ...]:
+    """Lay out this frame's motion to later frames, then earlier frames' motion back to them."""
+    pairs = []
+    for motion in moving.motions.values():
+        ahead, back = _camera(motion, preparation.camera)
+        pairs.append(Pair(key, moving.image, motion.forward, motion.backward, ahead, back))
+    for gap in preparation.gaps:
+        motion = earlier[-gap].motions.get(gap) if gap <= len(earlier) else None
+        if motion:
+            ahead, back = _camera(motion, preparation.camera)
+            pairs.append(Pair(key, moving.image, motion.backward, motion.forward, back, ahead))
+    return tuple(pairs)
+
+
+def _camera(
+    motion: Motion, camera: CameraModel
+) -> tuple[Float[np.ndarray, "h w 2"], Float[np.ndarray, "h w 2"]]:
+    height, width = motion.forward.shape[:2]
+    return camera_fields(motion.camera, camera, height, width)
+
+
+def _to_next(motion: Motion | None) -> tuple[np.ndarray, tuple[int, int]] | None:
+    if motion is None:
+        return None
+    height, width = motion.forward.shape[:2]
+    return np.array(motion.camera.homography), (height, width)
