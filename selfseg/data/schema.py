@@ -66,6 +66,7 @@ class Meta(Config):
     """What is known of a frame; sizes in pixels."""
 
     video: str
+    """Id of the video."""
     source: str
     """Name of the file or folder the frame came from, without its path."""
     frame: int

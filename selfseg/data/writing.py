@@ -39,16 +39,25 @@ class Piece:
 
 
 def deal(spooled: Iterable[tuple[str, Ledger]], shard_bytes: int) -> list[list[Piece]]:
-    """Deal the runs of all videos to as few shards of at most about `shard_bytes` as they need.
+    """Deal the runs of all videos to as few shards of about `shard_bytes` at most as they need.
 
-    The order in which runs are dealt is random but a function of their keys alone, so that every
-    shard holds a fair mixture of the videos, always the same one. Within a shard keys rise.
+    Video after video is dealt out like cards, its runs in random order, so that every shard gets
+    its share of every video. The order is a function of the keys alone. Within a shard keys rise.
     """
-    pieces = [Piece(url, run) for url, ledger in spooled for run in ledger.runs]
-    pieces.sort(key=lambda piece: hashlib.sha256(piece.run.key.encode()).digest())
-    num_shards = math.ceil(sum(piece.run.size for piece in pieces) / shard_bytes)
-    hands = [pieces[first::num_shards] for first in range(num_shards)]
+    pieces = [
+        (_shuffle(ledger.video.id), _shuffle(run.key), Piece(url, run))
+        for url, ledger in spooled
+        for run in ledger.runs
+    ]
+    deck = [piece for _, _, piece in sorted(pieces, key=lambda entry: entry[:2])]
+    num_shards = math.ceil(sum(piece.run.size for piece in deck) / shard_bytes)
+    hands = [deck[first::num_shards] for first in range(num_shards)]
     return [sorted(hand, key=lambda piece: piece.run.key) for hand in hands if hand]
+
+
+def _shuffle(name: str) -> bytes:
+    """Return what to sort names by to have them in an order that is random, and always the same."""
+    return hashlib.sha256(name.encode()).digest()
 
 
 def publish_shard(collection: str, pieces: Sequence[Piece]) -> ShardEntry:

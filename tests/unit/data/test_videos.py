@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from selfseg.data.videos import BrokenVideoError, open_video, video_paths
+from selfseg.errors import UsageError
+from tests.synthetic import moving_disc, write_frames, write_video
+
+SCENE = moving_disc(5)
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.avi"])
+def test_a_file_gives_its_frames_in_order_with_their_times(tmp_path, name):
+    path = write_video(tmp_path / name, SCENE.frames, rate=10)
+    video = open_video(path)
+    frames = list(video.frames())
+    assert (video.num_frames, video.height, video.width) == (5, 48, 64)
+    assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    for frame, true in zip(frames, SCENE.frames, strict=True):
+        # Compression is lossy; a swap of channels or of neighbouring frames would be 20 and more.
+        assert np.abs(frame.image.astype(int) - true).mean() < 6
+
+
+def test_a_folder_gives_its_images_exactly_and_has_no_clock(tmp_path):
+    video = open_video(write_frames(tmp_path / "clip", SCENE.frames))
+    frames = list(video.frames())
+    np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), SCENE.frames)
+    assert {frame.time_s for frame in frames} == {None}
+
+
+def test_numbers_in_names_are_compared_as_numbers(tmp_path):
+    folder = write_frames(tmp_path / "clip", SCENE.frames[:3])
+    for old, new in {"00000.png": "f2.png", "00001.png": "f10.png", "00002.png": "f9.png"}.items():
+        (folder / old).rename(folder / new)
+    names = [path.name for path in open_video(folder).frame_paths]
+    assert names == ["f2.png", "f9.png", "f10.png"]
+
+
+def test_a_file_that_is_no_video_is_broken_and_writes_nothing_on_the_terminal(tmp_path, capfd):
+    path = tmp_path / "notes.mp4"
+    path.write_text("not a video")
+    with pytest.raises(BrokenVideoError, match="not a video"):
+        open_video(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_video_that_breaks_off_in_the_middle_is_broken(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", moving_disc(40).frames)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 3
+    data[middle : middle + 2000] = b"\xff" * 2000
+    path.write_bytes(data)
+    with pytest.raises(BrokenVideoError):
+        list(open_video(path).frames())
+
+
+def test_a_folder_without_frames_is_broken(tmp_path):
+    with pytest.raises(BrokenVideoError, match="without frames"):
+        open_video(tmp_path)
+
+
+def test_frames_of_another_size_than_the_first_are_broken(tmp_path):
+    folder = write_frames(tmp_path / "clip", SCENE.frames)
+    write_frames(tmp_path / "small", moving_disc(1, height=24, width=32).frames)
+    (tmp_path / "small" / "00000.png").replace(folder / "00003.png")
+    with pytest.raises(BrokenVideoError, match="frame 3 is 32x24, the first 64x48"):
+        list(open_video(folder).frames())
+
+
+def test_a_damaged_frame_of_a_folder_is_named(tmp_path):
+    folder = write_frames(tmp_path / "clip", SCENE.frames)
+    (folder / "00002.png").write_bytes(b"")
+    with pytest.raises(BrokenVideoError, match=r"00002\.png is not an image"):
+        list(open_video(folder).frames())
+
+
+def test_an_argument_stands_for_itself_or_for_the_videos_inside(tmp_path):
+    folder = write_frames(tmp_path / "all" / "a", SCENE.frames)
+    file = write_video(tmp_path / "all" / "b.mp4", SCENE.frames)
+    (tmp_path / "all" / "README.txt").write_text("not a video")
+    (tmp_path / "all" / "empty").mkdir()
+    assert video_paths(file) == [file]
+    assert video_paths(folder) == [folder]
+    assert video_paths(tmp_path / "all") == [folder, file]
+
+
+def test_an_argument_that_stands_for_nothing_is_named(tmp_path):
+    with pytest.raises(UsageError, match=r"gone\.mp4: no such file"):
+        video_paths(tmp_path / "gone.mp4")
+    with pytest.raises(UsageError, match="holds neither frames nor videos"):
+        video_paths(tmp_path)
