@@ -1,5 +1,6 @@
 """What tests of prediction share: a model that needs no training, and videos it can segment."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,6 +9,10 @@ from torch import Tensor, nn
 
 from selfseg.contracts import FramePairs
 from selfseg.data.ingesting import IngestSettings
+from selfseg.data.manifest import Manifest
+from selfseg.data.sources import SourceVideo, inspect
+from selfseg.data.spooling import spool, spool_url
+from selfseg.data.writing import commit, deal, publish_shard
 
 
 class FastIsForeground:
@@ -37,6 +42,26 @@ def model_of(method: object, *, height: int = 48, width: int = 64) -> Any:
     return SimpleNamespace(
         method=method,
         config=SimpleNamespace(data=data),
-        ingest=IngestSettings(height=height, gaps=(1, 2, 3)),
+        ingest=IngestSettings(height=2 * height),
         url="runs/test/checkpoints/step_1",
     )
+
+
+def ingest(url: str, paths: list[Path], masks: Path | None, settings: IngestSettings) -> None:
+    """Write a collection of one or a few videos in this process."""
+    videos = [inspect(path, masks) for path in paths]
+    ledgers = [
+        (spool_url(url, video, settings, "tar"), spool(video, url, settings, lambda _: None))
+        for video in videos
+        if isinstance(video, SourceVideo)
+    ]
+    shards = [publish_shard(url, hand) for hand in deal(ledgers, 2**26)]
+    entries = sorted((ledger.video for _, ledger in ledgers), key=lambda video: video.id)
+    manifest = Manifest(
+        settings=settings,
+        shard_bytes=2**26,
+        videos=tuple(entries),
+        skipped=(),
+        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+    )
+    commit(url, manifest)
