@@ -1,0 +1,161 @@
+"""A collection opened for reading: any sample by its ordinal or its key, part by part.
+
+Ordinals count samples shard by shard, in the manifest's order. Shards of a local collection are
+read in place; those of a remote one are fetched whole on first use, into `selfseg.data.cache`.
+"""
+
+import hashlib
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from selfseg import storage
+from selfseg.data import cache
+from selfseg.data.index import IndexEntry, Span, parse_index
+from selfseg.data.manifest import Manifest, ShardEntry, index_url, load_manifest, shard_url
+from selfseg.data.schema import META, Meta, split_key
+from selfseg.errors import UserError
+
+ABSENT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sample.
+
+    key: see `selfseg.data.schema`
+    parts: where each of its parts lies in its shard, by name
+    """
+
+    key: str
+    parts: Mapping[str, Span]
+    _source: Callable[[str, Span], bytes]
+
+    def read(self, part: str) -> bytes:
+        """Return a part's bytes, verified.
+
+        Raises:
+            UserError: the sample has no such part, or the shard is damaged or gone.
+        """
+        if part not in self.parts:
+            raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
+        return self._source(part, self.parts[part])
+
+    def meta(self) -> Meta:
+        """Read what is known of the frame."""
+        return Meta.model_validate_json(self.read(META))
+
+
+class Collection:
+    """Random access to one state of a collection; safe to hand to other processes.
+
+    manifest: the state that was opened
+    manifest_id: its id
+    counts: samples per shard
+    """
+
+    def __init__(self, url: str, manifest: Manifest) -> None:
+        """Read the indexes of `manifest` at `url`."""
+        self.url, self.manifest, self.manifest_id = url, manifest, manifest.id
+        self.counts = tuple(shard.samples for shard in manifest.shards)
+        self._starts = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
+        with ThreadPoolExecutor(8) as pool:
+            shards = list(pool.map(self._index, manifest.shards))
+        entries = [entry for shard in shards for entry in shard]
+        # Rows of numbers, not objects: a process per worker and loader holds them all.
+        self._parts = tuple(sorted({part for entry in entries for part in entry.parts}))
+        self._spans = _table(entries, self._parts)
+        self._keys = np.array([entry.key.encode() for entry in entries], dtype=np.bytes_)
+        self._by_key = np.argsort(self._keys, kind="stable")
+
+    @classmethod
+    def open(cls, url: str, manifest_id: str | None = None) -> "Collection":
+        """Open the collection at `url`, in its newest state unless a manifest's id is given.
+
+        Raises:
+            UserError: there is no collection, or it is damaged.
+        """
+        return cls(url, load_manifest(url, manifest_id))
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, ordinal: int) -> str:
+        """Return a sample's key."""
+        return self._keys[ordinal].decode()
+
+    def ordinal(self, key: str) -> int:
+        """Return a sample's ordinal.
+
+        Raises:
+            UserError: the collection has no such sample.
+        """
+        wanted = np.bytes_(key.encode())
+        place = int(np.searchsorted(self._keys, wanted, sorter=self._by_key))
+        if place == len(self) or self._keys[self._by_key[place]] != wanted:
+            raise UserError(f"{self.url}: holds no sample {key}; ingest its video again")
+        return int(self._by_key[place])
+
+    def holds(self, part: str) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples have a part of this name."""
+        if part not in self._parts:
+            return np.zeros(len(self), dtype=np.bool_)
+        return self._spans[:, self._parts.index(part), 0] != ABSENT
+
+    def record(self, ordinal: int) -> Record:
+        """Open one sample."""
+        rows = zip(self._parts, self._spans[ordinal].tolist(), strict=True)
+        spans = {part: Span(*row) for part, row in rows if row[0] != ABSENT}
+        return Record(self.key(ordinal), spans, partial(self._read, ordinal))
+
+    @cached_property
+    def videos(self) -> dict[str, list[int]]:
+        """Ordinals of each video's frames, in order; a name used twice becomes the video's id."""
+        uses = Counter(video.name for video in self.manifest.videos)
+        names = {v.id: v.name if uses[v.name] == 1 else v.id for v in self.manifest.videos}
+        videos: dict[str, list[int]] = {name: [] for name in names.values()}
+        for ordinal in self._by_key.tolist():
+            video_id, _ = split_key(self.key(ordinal))
+            videos[names[video_id]].append(ordinal)
+        return videos
+
+    def _read(self, ordinal: int, part: str, span: Span) -> bytes:
+        shard = int(np.searchsorted(self._starts, ordinal, side="right")) - 1
+        entry = self.manifest.shards[shard]
+        place = _local(shard_url(self.url, entry.name), entry.sha256)
+        data = storage.read_range(place, span.offset, span.size)
+        if zlib.crc32(data) != span.crc32:
+            raise UserError(
+                f"{place}: damaged at {self.key(ordinal)}.{part}: its checksum differs; "
+                "delete the file and fetch or ingest it again"
+            )
+        return data
+
+    def _index(self, shard: ShardEntry) -> list[IndexEntry]:
+        url = index_url(self.url, shard.name)
+        data = storage.read(_local(url, shard.index_sha256))
+        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
+            raise UserError(
+                f"{url}: damaged: its content does not match the manifest; ingest again"
+            )
+        return parse_index(data)
+
+
+def _local(url: str, sha256: str) -> str:
+    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url
+
+
+def _table(
+    entries: list[IndexEntry], parts: tuple[str, ...]
+) -> Int64[np.ndarray, "samples parts 3"]:
+    """Tabulate offset, size and CRC-32 of each part, ABSENT where a sample has none."""
+    absent = Span(ABSENT, 0, 0)
+    spans = [entry.parts.get(part, absent) for entry in entries for part in parts]
+    flat = [number for span in spans for number in (span.offset, span.size, span.crc32)]
+    return np.array(flat, dtype=np.int64).reshape(len(entries), len(parts), 3)

@@ -1,0 +1,215 @@
+"""Batches for training, prepared by processes of their own while the model computes.
+
+torch's DataLoader is the engine; what is read when is decided by `selfseg.data.order` alone.
+"""
+
+import itertools
+import multiprocessing
+import os
+import threading
+from collections.abc import Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing.context import BaseContext
+from typing import Annotated
+
+import cv2
+import numpy as np
+import torch
+from annotated_types import MinLen
+from jaxtyping import Int64
+from pydantic import NonNegativeInt, PositiveInt
+from torch.utils.data import DataLoader, Dataset
+
+from selfseg.config import Config
+from selfseg.contracts import FramePairs
+from selfseg.data.augment import Augmentation, draw_pair
+from selfseg.data.collection import Collection
+from selfseg.data.order import Order, Tail, share_of
+from selfseg.data.pairs import CameraModel, to_batch
+from selfseg.data.schema import forward_part
+from selfseg.errors import UsageError, UserError
+
+LAST_STEP = 2**62
+
+
+class DataConfig(Config):
+    """What a training step sees, and who prepares it."""
+
+    height: PositiveInt
+    """Rows of the grid that frames and flow are brought to."""
+
+    width: PositiveInt
+    """Columns of that grid."""
+
+    batch_size: PositiveInt = 8
+    """Samples in a global batch, all workers together."""
+
+    gaps: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 3)
+    """Frames between the two ends of a pair; one is drawn for each sample."""
+
+    camera: CameraModel = "quadratic"
+    """Model of the camera's motion."""
+
+    augmentation: Augmentation = Augmentation()
+
+    lanes: PositiveInt = 8
+    """Places in the collection that are read from in turn."""
+
+    block: PositiveInt = 1024
+    """Consecutive samples of a lane that are shuffled together."""
+
+    tail: Tail = "carry"
+    """Whether a batch may span two epochs, or an epoch's last samples are left out."""
+
+    loader_processes: NonNegativeInt = 1
+    """Processes per worker that prepare batches; 0: the worker itself."""
+
+
+def reading_order(collection: Collection, config: DataConfig, *, seed: int) -> Order:
+    """Return the order of the collection's readable samples; see `readable`."""
+    bounds = np.cumsum([0, *collection.counts])
+    counts = np.diff(np.searchsorted(readable(collection, config), bounds))
+    return Order(
+        counts.tolist(),
+        manifest=collection.manifest_id,
+        seed=seed,
+        batch_size=config.batch_size,
+        lanes=config.lanes,
+        block=config.block,
+        tail=config.tail,
+    )
+
+
+def readable(collection: Collection, config: DataConfig) -> Int64[np.ndarray, " samples"]:
+    """Return the ordinals of the samples that motion can be learned from, ascending.
+
+    Those are the frames with a flow over at least one of the gaps. A video's last frames have
+    none, but are read as first frames of reversed pairs.
+
+    Raises:
+        UserError: the collection holds no flow.
+        UsageError: the collection holds none over one of the gaps.
+    """
+    settings = collection.manifest.settings
+    if settings.flow == "none":
+        raise UserError(
+            f"{collection.url}: holds no motion, which this method needs; "
+            "ingest the videos again without --flow none"
+        )
+    if unknown := set(config.gaps) - set(settings.gaps):
+        raise UsageError(
+            f"data.gaps: {collection.url} has no flow over {min(unknown)} frames; "
+            f"choose from {list(settings.gaps)} or ingest again with --gaps"
+        )
+    held = [collection.holds(forward_part(gap)) for gap in config.gaps]
+    return np.flatnonzero(np.any(held, axis=0))
+
+
+def batches(
+    collection: Collection, config: DataConfig, *, seed: int, step: int, rank: int, world_size: int
+) -> Generator[FramePairs]:
+    """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
+
+    Closing the generator ends its processes.
+
+    Raises:
+        UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
+        UserError: the collection holds no motion; while reading: it is damaged.
+    """
+    share_of(config.batch_size, world_size)
+    dataset = _Batches(collection, config, seed=seed, rank=rank, world_size=world_size)
+    return _stream(dataset, config.loader_processes, step)
+
+
+class _Batches(Dataset["FramePairs | UserError"]):
+    """One worker's part of each global batch, by its number."""
+
+    def __init__(
+        self, collection: Collection, config: DataConfig, *, seed: int, rank: int, world_size: int
+    ) -> None:
+        self.collection, self.config, self.seed = collection, config, seed
+        self.rank, self.world_size = rank, world_size
+        self.order = reading_order(collection, config, seed=seed)
+        self.ordinals = readable(collection, config)
+
+    def __getitem__(self, step: int) -> "FramePairs | UserError":
+        """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
+        config = self.config
+        try:
+            pairs = [
+                draw_pair(
+                    self.collection,
+                    int(self.ordinals[sample.ordinal]),
+                    stream=(self.seed, sample.epoch, "augmentation"),
+                    gaps=config.gaps,
+                    camera=config.camera,
+                    height=config.height,
+                    width=config.width,
+                    augmentation=config.augmentation,
+                )
+                for sample in self.order.part(step, rank=self.rank, world_size=self.world_size)
+            ]
+            return to_batch(pairs)
+        except UserError as error:
+            return error
+
+
+def _stream(dataset: _Batches, processes: int, step: int) -> Generator[FramePairs]:
+    if not processes:
+        for number in itertools.count(step):
+            yield _checked(dataset[number])
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=range(step, LAST_STEP),
+        num_workers=processes,
+        multiprocessing_context=_context(),
+        worker_init_fn=partial(_begin, dict(os.environ)),
+        # The loader draws a seed that nothing here uses; it must not come from the generator
+        # whose state a resumed run restores.
+        generator=torch.Generator(),
+    )
+    prepared = iter(loader)
+    # Taking over a batch is a conversation with the process that made it, several ms if that is
+    # busy with the next; a thread holds it while the model computes.
+    with ThreadPoolExecutor(1) as taker:
+        upcoming = taker.submit(next, prepared)
+        while True:
+            batch = _checked(upcoming.result())
+            upcoming = taker.submit(next, prepared)
+            yield batch
+
+
+def _checked(batch: FramePairs | UserError) -> FramePairs:
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+def _context() -> BaseContext:
+    """Start loader processes from a server without threads.
+
+    A plain fork would copy locks that threads of gloo, boto3 or Ray hold. The server imports
+    what a loader process needs once, so that further ones start at once.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", __name__])
+    return context
+
+
+def _begin(environment: Mapping[str, str], _process: int) -> None:
+    # The server has kept the environment it was started in, maybe by an earlier run.
+    os.environ.update(environment)
+    # torch takes the server for the parent. Server and child would keep each other alive for
+    # ever after the worker was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
