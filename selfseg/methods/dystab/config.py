@@ -13,6 +13,8 @@ from pydantic import (
 
 from selfseg.config import Config
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class DynamicConfig(Config):
     """The motion-segmentation game of phi, the segmenter, against psi, the inpainter."""
@@ -56,9 +58,10 @@ class DynamicConfig(Config):
     imitation_weight: NonNegativeFloat = 0.0
     """Weight of the imitation beside Eq. 5 after these steps."""
 
-    carried_cue: Annotated[float, Field(ge=0, le=1)] = 1.0
+    carried_cue: Share = 1.0
     """The imitated cue's share that the other frame's motion gives, carried along the flow; the
     rest is given by the very motion that phi sees."""
 
-    agreement: bool = False
-    """Whether a prediction is the least of phi's masks for both directions of a pair."""
+    carried_mask: Share = 0.0
+    """A prediction's share that phi's mask of the other frame gives, carried along the flow; 0:
+    phi(u12) alone, as in the paper."""

@@ -58,11 +58,16 @@ class DynamicModel:
 
     @torch.no_grad()
     def segment(self, batch: FramePairs) -> Float[Tensor, "b 1 h w"]:
-        """Return foreground probability, [0, 1]: phi(u12), or its agreement with phi(u21)."""
-        if not self.config.agreement:
-            return foreground_side(self._mask(batch.flow, batch.camera))
-        first, second = (foreground_side(mask) for mask in self._both_masks(batch))
-        return torch.minimum(first, sample_along(second, batch.flow))
+        """Return foreground probability, [0, 1]: phi(u12), mixed with phi(u21) carried along u12.
+
+        Eq. 4 trains the two to be one mask; where DIS flow spills over a moving edge they differ,
+        and the carried one is the cleaner.
+        """
+        if not self.config.carried_mask:
+            return foreground_side(self._logits(batch.flow, batch.camera).sigmoid())
+        both = self._both_logits(batch).sigmoid()
+        first, second = foreground_side(both).chunk(2)
+        return torch.lerp(first, sample_along(second, batch.flow), self.config.carried_mask)
 
     def _hide(self, batch: FramePairs, step: int) -> Objective:
         """phi: maximise L_D = L_A + lambda_TC L_TC, after imitating a classical cue for a while."""
@@ -88,7 +93,7 @@ class DynamicModel:
     def _reveal(self, batch: FramePairs) -> Objective:
         """psi: complete each side of phi's mask from the other."""
         with torch.no_grad():
-            inside = self._mask(batch.flow, batch.camera)
+            inside = self._logits(batch.flow, batch.camera).sigmoid()
         flow = self._scaled(batch.flow)
         from_outside, from_inside = self._completions(batch, flow, inside)
         error = inpainting_error(flow, inside, from_outside, from_inside).mean()
@@ -145,20 +150,11 @@ class DynamicModel:
             torch.lerp(second, sample_along(first, batch.flow_back), share),
         )
 
-    def _both_masks(self, batch: FramePairs) -> tuple[Tensor, Tensor]:
-        """Return m1 = phi(u12) and m2 = phi(u21)."""
-        first, second = self._both_logits(batch).sigmoid().chunk(2)
-        return first, second
-
     def _both_logits(self, batch: FramePairs) -> Tensor:
         """Return the logits of m1 and m2, stacked along the batch: phi is called once."""
         flow = torch.cat([batch.flow, batch.flow_back])
         camera = torch.cat([batch.camera, batch.camera_back])
         return self._logits(flow, camera)
-
-    def _mask(self, flow: Tensor, camera: Tensor) -> Tensor:
-        """Return phi's foreground channel, [0, 1]."""
-        return self._logits(flow, camera).sigmoid()
 
     def _logits(self, flow: Tensor, camera: Tensor) -> Tensor:
         """Return the foreground's logit; its sigmoid is the softmax of phi's two channels."""
