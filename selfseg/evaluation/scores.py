@@ -76,6 +76,18 @@ class Scores:
         return table
 
 
+def comparison(scores: Sequence[Scores]) -> Table:
+    """Put several predictors' scores on one benchmark beside each other, best J first."""
+    table = Table("", title="Side by side", title_justify="left")
+    for heading in ("J", "J, frame mean", "F"):
+        table.add_column(heading, justify="right")
+    for row in sorted(scores, key=lambda each: -each.j_mean):
+        table.add_row(
+            row.title, f"{row.j_mean:.3f}", f"{row.j_frame_mean:.3f}", f"{row.f_mean:.3f}"
+        )
+    return table
+
+
 def score_sequence(name: str, frame_scores: Sequence[tuple[float, float]]) -> SequenceScore:
     """Average the (J, F) of a sequence's counted frames."""
     j, f = np.mean(frame_scores, axis=0)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from selfseg import storage
+from selfseg.data.sources import slug
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.protocols import counted_frames, score_frame
 from selfseg.evaluation.scores import Scores, SequenceScore, score_sequence
 from selfseg.experiment import load_model
 from selfseg.prediction.inputs import collection_sources, davis_sources
-from selfseg.prediction.segment import Segmenter, baseline_segmenter, model_segmenter, refined
+from selfseg.prediction.segment import (
+    Segmenter,
+    baseline_segmenter,
+    compute_device,
+    model_segmenter,
+    refined,
+)
 from selfseg.prediction.sources import Source
+from selfseg.training.checkpoint import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Subject:
             return baseline_segmenter(self.baseline, gaps=self.gaps)
         if not self.checkpoint:
             raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
-        device = torch.device(self.device)
+        device = compute_device(self.device)
         return model_segmenter(load_model(self.checkpoint, device), gaps=self.gaps, device=device)
 
     @property
@@ -109,6 +117,9 @@ def evaluate(
         UserError: the subject or a video cannot be used.
     """
     title = f"{subject.title} on {benchmark.name}"
+    if subject.checkpoint:
+        # A run may save a newer checkpoint while it is being scored.
+        subject = replace(subject, checkpoint=resolve(subject.checkpoint))
     chosen = processes or _processes(subject, len(benchmark.sources))
     scored: dict[str, SequenceScore] = {}
     with _progress(console) as progress:
@@ -135,6 +146,27 @@ def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, 
 def write_json(url: str, content: dict[str, Any]) -> None:
     """Write scores to a file or an object."""
     storage.write(url, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def keep(checkpoint: str, records: Sequence[dict[str, Any]]) -> list[str]:
+    """Leave scores in the run that a checkpoint belongs to, where its report looks for them.
+
+    Args:
+        checkpoint: URL of a run, or of a checkpoint; one that lies outside a run keeps nothing.
+        records: what `record` made.
+
+    Returns:
+        URLs that were written; an earlier score of the same title is replaced.
+    """
+    run, inside, _ = resolve(checkpoint).rpartition("/checkpoints/")
+    if not inside:
+        return []
+    urls = []
+    for entry in records:
+        name = slug(f"{entry['benchmark']} {entry['title']}")
+        urls.append(storage.join(run, "evaluations", f"{name}.json"))
+        write_json(urls[-1], entry)
+    return urls
 
 
 def score_source(segmenter: Segmenter, source: Source, *, crf: bool) -> SequenceScore:

@@ -139,6 +139,22 @@ class CentreSegmenter:
             yield frame, centre_ellipse(*frame.image.shape[:2])
 
 
+def compute_device(name: str | None = None) -> torch.device:
+    """Return the device that a model computes on; None: a GPU if there is one.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):
+        raise UsageError(f"--device {name}: no such device here; try --device cpu") from None
+    return device
+
+
 def model_segmenter(
     model: Model, *, gaps: tuple[int, ...] | None, device: torch.device
 ) -> ModelSegmenter:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from selfseg.evaluation.protocols import counted_frames, score_frame
-from selfseg.evaluation.scores import Scores, score_sequence
+from selfseg.evaluation.scores import Scores, comparison, score_sequence
 
 
 def two_sequences() -> Scores:
@@ -59,3 +59,11 @@ def test_a_soft_mask_is_scored_at_the_size_of_the_truth():
     assert j > 1 - 4 * 25 / truth.sum()
     assert f > 0.95
     assert score_frame(1 - small, truth)[0] < 0.01
+
+
+def test_side_by_side_the_best_j_comes_first():
+    worse = Scores("worse", (score_sequence("only", [(0.1, 0.9)]),))
+    output = io.StringIO()
+    Console(file=output, width=80).print(comparison([worse, two_sequences()]))
+    text = output.getvalue()
+    assert text.index("model on benchmark") < text.index("worse")

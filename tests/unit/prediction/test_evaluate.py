@@ -14,11 +14,12 @@ from selfseg.prediction.evaluate import (
     Subject,
     evaluate,
     find_benchmark,
+    keep,
     record,
     score_source,
     write_json,
 )
-from selfseg.prediction.segment import baseline_segmenter, model_segmenter
+from selfseg.prediction.segment import baseline_segmenter, compute_device, model_segmenter
 from selfseg.prediction.sources import local_source
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import FastIsForeground, model_of
@@ -131,3 +132,20 @@ def test_what_cannot_be_scored_is_said_in_one_line():
     for root, collection in ((None, None), ("tree", "shards")):
         with pytest.raises(UsageError, match="--benchmark davis16 --root DIR, or --collection URL"):
             find_benchmark(root=root, split="val", collection=collection)
+
+
+def test_scores_are_kept_in_the_run_that_a_checkpoint_belongs_to(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000001"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "COMMIT.json").write_text("{}")
+    entry = {"title": "flow-otsu + CRF", "benchmark": "davis16 val", "j_mean": 0.5}
+    (url,) = keep(str(checkpoint), [entry])
+    assert url == f"{tmp_path}/run/evaluations/davis16-val-flow-otsu-CRF.json"
+    assert json.loads(Path(url).read_text()) == entry
+
+
+def test_a_device_that_is_not_there_is_refused():
+    for name in ("abacus", "cuda:99"):
+        with pytest.raises(UsageError, match=f"--device {name}: no such device here"):
+            compute_device(name)
+    assert compute_device("cpu").type == "cpu"
