@@ -24,7 +24,7 @@ from selfseg.errors import UsageError, UserError
 from selfseg.runtime.progress import Screen
 from selfseg.training.session import Report
 
-MAX_FAILURES = 3
+MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""
 
 POLL_S = 0.3

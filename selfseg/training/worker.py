@@ -99,7 +99,10 @@ class AcceleratedWorker:
 
     def wrap_player(self, player: nn.Module) -> nn.Module:
         """Wrap in DDP when there are several workers, and in mixed precision when asked for."""
-        wrapped = self._accelerator.prepare_model(player)
+        with warnings.catch_warnings():
+            # accelerate cannot pass on yet what torch wants to be asked instead.
+            warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated", FutureWarning)
+            wrapped = self._accelerator.prepare_model(player)
         if isinstance(wrapped, DistributedDataParallel) and self.device.type == "cpu":
             wrapped.register_comm_hook(None, average_each_gradient)
         return wrapped

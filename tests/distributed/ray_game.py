@@ -1,0 +1,61 @@
+"""Train the game on Ray: `python -m tests.distributed.ray_game RUN WORKERS`, to be killed."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from selfseg.contracts import FramePairs
+from selfseg.errors import UserError
+from selfseg.runtime.cluster import connect
+from selfseg.runtime.launch import launch
+from selfseg.training import session
+from selfseg.training.worker import AcceleratedWorker, set_up_process
+from tests.toy import Game, toy_batches, toy_plan
+
+STEP_S = 0.05
+STEPS = 40
+
+
+def plan_of(run_url: str) -> session.Plan:
+    return toy_plan(run_url, steps=STEPS, checkpoint_every=5)
+
+
+def program(settings: dict[str, Any]) -> None:
+    set_up_process(1, 1)
+    worker = AcceleratedWorker()
+    pids = Path(settings["run_url"]).with_suffix(".pids")
+    pids.mkdir(exist_ok=True)
+    (pids / str(worker.rank)).write_text(str(os.getpid()))
+    if settings["fail"] == "user" and worker.rank == 1:
+        raise UserError("shard 7: damaged: ingest it again")
+    if settings["fail"] == "bug":
+        raise ZeroDivisionError("a bug")
+
+    def open_batches(step: int) -> Iterator[FramePairs]:
+        for batch in toy_batches(step, worker.rank, worker.world_size):
+            time.sleep(STEP_S)
+            yield batch
+
+    session.run(
+        plan_of(settings["run_url"]),
+        Game(dropout=0.5),
+        open_batches,
+        worker=worker,
+        audience=settings["audience"],
+    )
+
+
+def main(run_url: str, workers: str, fail: str = "") -> None:
+    connect(int(workers))
+    try:
+        launch(program, {"run_url": run_url, "fail": fail}, workers=int(workers))
+    except (UserError, ZeroDivisionError) as error:
+        sys.exit(json.dumps([type(error).__name__, str(error)]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

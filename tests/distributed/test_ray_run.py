@@ -1,0 +1,129 @@
+"""Runs on Ray: as good as bare processes, and indifferent to being killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import torch
+
+from selfseg.errors import UsageError, UserError
+from selfseg.runtime.cluster import connect
+from selfseg.runtime.launch import launch
+from selfseg.training import checkpoint
+from tests.distributed.ray_game import STEPS, plan_of, program
+from tests.distributed.replicas import in_group, train_replica
+
+pytestmark = pytest.mark.distributed
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    connect(2)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Weights that two bare processes arrive at."""
+    folder = tmp_path_factory.mktemp("bare")
+    plan = plan_of(str(folder / "run"))
+    in_group(train_replica, folder / "meet", 2, plan=plan, dropout=0.5, descent=False)
+    return final_weights(folder / "run")
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(checkpoint.step_url(str(run), STEPS))[0].weights)
+
+
+def assert_bit_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def train(run: Path, fail: str = "") -> None:
+    launch(program, {"run_url": str(run), "fail": fail}, workers=2)
+
+
+def when_committed(run: Path, num: int, action: Callable[[], None]) -> threading.Thread:
+    """Do something as soon as the run has `num` checkpoints."""
+
+    def wait() -> None:
+        while len(checkpoint.committed(str(run))) < num:
+            time.sleep(0.02)
+        action()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def kill_worker(run: Path, rank: int) -> None:
+    os.kill(int((run.with_suffix(".pids") / str(rank)).read_text()), signal.SIGKILL)
+
+
+def test_a_killed_worker_changes_no_bit(cluster, uninterrupted, tmp_path, capfd):
+    run = tmp_path / "run"
+    killer = when_committed(run, 2, lambda: kill_worker(run, rank=1))
+    train(run)
+    assert not killer.is_alive()
+    shown = capfd.readouterr().out
+    assert "starting again from the newest checkpoint" in shown
+    assert "going on from step" in shown
+    assert_bit_equal(final_weights(run), uninterrupted)
+
+
+def test_a_mistake_that_a_worker_finds_is_raised_here_in_its_own_words(cluster, tmp_path):
+    with pytest.raises(UserError, match="^shard 7: damaged: ingest it again$"):
+        train(tmp_path / "run", fail="user")
+
+
+def test_more_workers_than_cpus_are_refused_before_anything_starts(cluster, tmp_path):
+    with pytest.raises(UsageError, match=r"^--workers 99: the cluster has \d+ CPUs and each"):
+        launch(program, {}, workers=99)
+
+
+@pytest.mark.slow
+def test_a_failure_that_keeps_coming_back_ends_the_run_with_the_workers_traceback(
+    cluster, tmp_path
+):
+    with pytest.raises(ZeroDivisionError, match="a bug") as caught:
+        train(tmp_path / "run", fail="bug")
+    assert "ray_game.py" in caught.value.__notes__[0]
+
+
+@pytest.mark.slow
+def test_a_killed_driver_changes_no_bit(uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.distributed.ray_game", str(run), "2"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    killer = when_committed(run, 2, first.kill)
+    assert first.wait() == -signal.SIGKILL
+    killer.join()
+    left = checkpoint.committed(str(run))[-1]
+    assert not left.endswith(str(STEPS))
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "going on from step" in again.stdout
+    assert_bit_equal(final_weights(run), uninterrupted)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.distributed.ray_game", str(run), "2"]
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    when_committed(run, 1, lambda: first.send_signal(signal.SIGINT))
+    _, errors = first.communicate()
+    assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"
+    found, notes = checkpoint.newest_whole(str(run))
+    assert found is not None
+    assert notes == []
