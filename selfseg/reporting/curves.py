@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -78,12 +79,17 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where the time of the logged steps went, in seconds of the slowest worker."""
+    """Where the time of the logged steps went, in seconds of the slowest worker.
+
+    wait_share: share of the median step that was spent waiting for data; the first step, which
+        waits for the loader to start, does not blur it
+    """
 
     steps: int
     compute_s: float
     wait_s: float
     checkpoint_s: float
+    wait_share: float
 
     @property
     def total_s(self) -> float:
@@ -94,12 +100,6 @@ class Clock:
     def steps_per_s(self) -> float:
         """Rate over the whole run, checkpoints included."""
         return self.steps / self.total_s if self.total_s else 0.0
-
-    @property
-    def wait_share(self) -> float:
-        """Share of a step that was spent waiting for data."""
-        step_s = self.compute_s + self.wait_s
-        return self.wait_s / step_s if step_s else 0.0
 
 
 def thin(series: Sequence[tuple[int, float]], size: int = MAX_POINTS) -> list[Point]:
@@ -217,15 +217,19 @@ def player_panels(lines: Sequence[Mapping[str, Any]]) -> list[Panel]:
     return panels
 
 
+def _wait_shares(lines: Iterable[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    return _by_step(
+        lines, lambda line: line["wait_s"] / ((line["wait_s"] + line["compute_s"]) or 1), max
+    )
+
+
 def machine_panel(lines: Sequence[Mapping[str, Any]]) -> Panel:
     """Draw throughput and the share of each step spent waiting for data; the slowest worker's."""
     last_step = max((line["step"] for line in lines), default=0)
     step_s = _by_step(lines, lambda line: line["wait_s"] + line["compute_s"], max)
-    share = _by_step(
-        lines, lambda line: 100 * line["wait_s"] / ((line["wait_s"] + line["compute_s"]) or 1), max
-    )
     rate = [(step, 1 / seconds) for step, seconds in step_s if seconds > 0]
-    drawn = (("throughput", "steps/s", rate), ("data wait", "% of a step", share))
+    wait = [(step, 100 * share) for step, share in _wait_shares(lines)]
+    drawn = (("throughput", "steps/s", rate), ("data wait", "% of a step", wait))
     charts = [draw(name, unit, series, last_step) for name, unit, series in drawn if series]
     return Panel("machine", "the slowest worker of each step", charts)
 
@@ -238,4 +242,5 @@ def read_clock(lines: Sequence[Mapping[str, Any]]) -> Clock:
         )
         for name in ("compute_s", "wait_s", "checkpoint_s")
     }
-    return Clock(steps=len({line["step"] for line in lines}), **totals)
+    shares = [share for _, share in _wait_shares(lines)]
+    return Clock(len(shares), **totals, wait_share=median(shares) if shares else 0.0)

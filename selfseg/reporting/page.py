@@ -164,7 +164,7 @@ def _figures(run: Run, clock: Clock, scored: Sequence[Table], gallery: Gallery) 
             wording.plural(workers, "worker"),
         )
         yield Figure("Time", wording.duration(clock.total_s), "checkpoints included")
-        yield Figure("Data wait", wording.percent(clock.wait_share), "of a step")
+        yield Figure("Data wait", wording.percent(clock.wait_share), "of the median step")
     if gallery.videos:
         frames = sum(frames for _, frames in gallery.videos)
         yield Figure(

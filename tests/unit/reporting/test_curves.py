@@ -104,4 +104,9 @@ def test_the_clock_adds_up_what_the_journal_says():
     assert clock.steps == 2
     assert clock.total_s == pytest.approx(2 * (0.1 + 0.3) + 0.2)
     assert clock.steps_per_s == pytest.approx(2 / clock.total_s)
+
+
+def test_the_wait_for_the_first_batch_does_not_blur_the_share_of_waiting():
+    clock = read_clock([line(0, "phi", wait_s=60.0), *(line(k, "phi") for k in (1, 2))])
     assert clock.wait_share == pytest.approx(0.1 / 0.4)
+    assert clock.wait_s == pytest.approx(60.0 + 2 * 0.1)
