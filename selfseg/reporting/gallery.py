@@ -49,7 +49,7 @@ def hang(run_url: str, collection_url: str, manifest_id: str) -> Gallery:
     try:
         segmenter = model_segmenter(load_model(run_url, device), gaps=None, device=device)
     except UserError as error:
-        return Gallery(f"No pictures, because there is no model yet: {error}", videos=videos)
+        return Gallery(f"No pictures, because no model could be loaded: {error}", videos=videos)
     return _show(segmenter, collection, videos)
 
 

@@ -99,7 +99,7 @@ def test_a_run_without_a_checkpoint_still_says_what_it_reads(tmp_path, collectio
     run_url = str(tmp_path / "run")
     write_run(run_url, collection)
     page = storage.read(write_report(run_url)).decode()
-    assert "there is no model yet" in page
+    assert "no model could be loaded" in page
     assert "disc-4" in page
 
 
