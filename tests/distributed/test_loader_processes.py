@@ -1,0 +1,162 @@
+"""Loader processes and workers read what one process would, and fail as plainly."""
+
+import hashlib
+import multiprocessing
+import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import chain, islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from selfseg.contracts import FramePairs
+from selfseg.data.cache import fetch
+from selfseg.data.collection import Collection
+from selfseg.data.loader import DataConfig, batches
+from selfseg.errors import UserError
+from tests.exact_collection import write_collection
+from tests.synthetic import moving_disc
+
+pytestmark = [
+    pytest.mark.distributed,
+    # The tests start more processes than small machines have cores.
+    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
+]
+
+CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3)
+STEPS = 6
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["selfseg.data.loader"])
+PARTS = ("image", "flow", "flow_back", "camera", "camera_back")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("collection"))
+    write_collection(folder, {"swan": moving_disc(9), "car": moving_disc(5, seed=5)})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(url):
+    return samples_of(read(url, 0))
+
+
+def read(url: str, loader_processes: int, *, rank=0, world_size=1, step=0) -> list[FramePairs]:
+    config = CONFIG.override({"loader_processes": loader_processes})
+    collection = Collection.open(url)
+    endless = batches(collection, config, seed=5, step=step, rank=rank, world_size=world_size)
+    return list(islice(endless, STEPS))
+
+
+def samples_of(read_batches: list[FramePairs]) -> list[list[str]]:
+    """Name each sample of each batch by its key and a digest of all its values."""
+    return [
+        [
+            key + hashlib.sha256(b"".join(bytes_of(batch, part, row) for part in PARTS)).hexdigest()
+            for row, key in enumerate(batch.keys)
+        ]
+        for batch in read_batches
+    ]
+
+
+def bytes_of(batch: FramePairs, part: str, row: int) -> bytes:
+    return getattr(batch, part)[row].numpy().tobytes()
+
+
+def joined(parts: list[list[list[str]]]) -> list[list[str]]:
+    """Put the workers' parts of each batch together, by rank."""
+    return [list(chain(*batch)) for batch in zip(*parts, strict=True)]
+
+
+def read_as_worker(url: str, rank: int, world_size: int) -> list[list[str]]:
+    return samples_of(read(url, 0, rank=rank, world_size=world_size))
+
+
+@pytest.mark.parametrize("loader_processes", [1, 3])
+def test_any_number_of_loader_processes_gives_the_same_batches(url, whole, loader_processes):
+    assert samples_of(read(url, loader_processes)) == whole
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_any_number_of_workers_reads_the_same_global_batches(url, whole, world_size):
+    with ProcessPoolExecutor(world_size, mp_context=SERVER) as pool:
+        reading = [pool.submit(read_as_worker, url, r, world_size) for r in range(world_size)]
+        parts = [future.result() for future in reading]
+    assert joined(parts) == whole
+
+
+def test_workers_with_loader_processes_read_the_same_global_batches(url, whole):
+    parts = [samples_of(read(url, 2, rank=rank, world_size=2)) for rank in range(2)]
+    assert joined(parts) == whole
+
+
+def test_reading_does_not_touch_the_generator_whose_state_a_run_restores(url):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    read(url, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_a_loader_process_finds_damaged_is_told_in_one_line(tmp_path):
+    write_collection(str(tmp_path), {"swan": moving_disc(5)}, shares=[1])
+    (shard,) = (tmp_path / "shards").glob("*.tar")
+    shard.write_bytes(shard.read_bytes().replace(b"\xff\xd8", b"\xff\xd9"))
+    with pytest.raises(UserError, match=rf"^{shard}: damaged at [^\n]*$"):
+        read(str(tmp_path), 1)
+
+
+def test_no_process_outlives_the_reader(url):
+    endless = batches(Collection.open(url), CONFIG, seed=5, step=0, rank=0, world_size=1)
+    next(endless)
+    started = multiprocessing.active_children()
+    assert started
+    endless.close()
+    for process in started:
+        process.join(10)
+        assert process.exitcode is not None
+
+
+def test_no_process_outlives_a_reader_that_is_killed(url):
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    reader = context.Process(target=read_and_wait, args=(url, sender))
+    reader.start()
+    (process_id,) = receiver.recv()
+    loader_process = psutil.Process(process_id)
+    reader.kill()
+    reader.join()
+    # An orphan that nobody reaps stays as a zombie, which is as dead.
+    deadline = time.monotonic() + 30
+    while loader_process.is_running() and loader_process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def read_and_wait(url: str, sender: Connection) -> None:
+    endless = batches(Collection.open(url), CONFIG, seed=5, step=0, rank=0, world_size=1)
+    next(endless)
+    sender.send([process.pid for process in multiprocessing.active_children()])
+    time.sleep(60)
+
+
+def test_many_processes_fetch_one_object_and_none_sees_a_part_of_it(tmp_path):
+    content = os.urandom(5_000_000)
+    (tmp_path / "remote.tar").write_bytes(content)
+    sha256 = hashlib.sha256(content).hexdigest()
+    with ProcessPoolExecutor(4, mp_context=SERVER) as pool:
+        jobs = [
+            pool.submit(fetch_into, tmp_path / "cache", str(tmp_path / "remote.tar"), sha256)
+            for _ in range(16)
+        ]
+        assert {job.result() for job in jobs} == {sha256}
+    assert [p.name for p in (tmp_path / "cache").iterdir() if p.is_file()] == [sha256]
+
+
+def fetch_into(cache: Path, url: str, sha256: str) -> str:
+    os.environ["SELFSEG_CACHE"] = str(cache)
+    return hashlib.sha256(fetch(url, sha256).read_bytes()).hexdigest()

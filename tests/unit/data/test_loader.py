@@ -1,0 +1,119 @@
+"""Batches as training sees them; several processes are in tests/distributed."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from selfseg.contracts import FramePairs
+from selfseg.data.collection import Collection
+from selfseg.data.loader import DataConfig, batches, readable, reading_order
+from selfseg.data.schema import split_key
+from selfseg.errors import UsageError, UserError
+from tests.exact_collection import write_collection
+from tests.synthetic import moving_disc
+
+SCENES = {"swan": moving_disc(7), "car": moving_disc(4, seed=5), "one": moving_disc(1, seed=7)}
+CONFIG = DataConfig(
+    height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3, loader_processes=0
+)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("collection"))
+    write_collection(folder, SCENES, gaps=(1, 2))
+    return Collection.open(folder)
+
+
+def read(collection, number, config=CONFIG, *, step=0, rank=0, world_size=1) -> list[FramePairs]:
+    endless = batches(collection, config, seed=5, step=step, rank=rank, world_size=world_size)
+    return list(islice(endless, number))
+
+
+def assert_equal(one: FramePairs, other: FramePairs) -> None:
+    assert one.keys == other.keys
+    for part in ("image", "flow", "flow_back", "camera", "camera_back"):
+        assert torch.equal(getattr(one, part), getattr(other, part))
+
+
+def test_frames_without_a_later_neighbour_are_no_samples_but_are_seen_in_reverse(collection):
+    # 7 frames give 6 with a next frame, 4 give 3, and a single one gives none.
+    assert len(readable(collection, CONFIG)) == 6 + 3
+    assert reading_order(collection, CONFIG, seed=5).samples == 9
+    seen = {split_key(key) for batch in read(collection, 40) for key in batch.keys}
+    assert {frame for video, frame in seen if video.startswith("swan")} == set(range(7))
+    assert {frame for video, frame in seen if video.startswith("car")} == set(range(4))
+    assert not {frame for video, frame in seen if video.startswith("one")}
+
+
+def test_without_reversal_every_sample_is_read_once_an_epoch(collection):
+    forward = CONFIG.override({"augmentation.reverse": 0})
+    keys = [key for batch in read(collection, 9, forward) for key in batch.keys]
+    expected = sorted(collection.key(o) for o in readable(collection, CONFIG).tolist())
+    for epoch in range(4):  # 9 batches of 4 are 4 epochs of 9
+        assert sorted(keys[9 * epoch : 9 * epoch + 9]) == expected
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_workers_parts_make_up_the_global_batch(collection, world_size):
+    whole = read(collection, 6)
+    parts = [read(collection, 6, rank=r, world_size=world_size) for r in range(world_size)]
+    for step, batch in enumerate(whole):
+        joined = [parts[rank][step] for rank in range(world_size)]
+        assert sum((part.keys for part in joined), ()) == batch.keys
+        assert torch.equal(torch.cat([part.image for part in joined]), batch.image)
+        assert torch.equal(torch.cat([part.flow for part in joined]), batch.flow)
+
+
+def test_reading_goes_on_where_it_stopped(collection):
+    straight = read(collection, 8)
+    for earlier, later in zip(straight[5:], read(collection, 3, step=5), strict=True):
+        assert_equal(earlier, later)
+
+
+def test_a_later_epoch_shows_the_samples_differently(collection):
+    still_order = CONFIG.override({"augmentation.reverse": 0})
+    first, second = (
+        {key: batch.image[row] for batch in read(collection, 9, still_order, step=step)
+         for row, key in enumerate(batch.keys)}
+        for step in (0, 9)
+    )  # fmt: skip
+    assert all(not torch.equal(first[key], second[key]) for key in first)
+
+
+def test_batches_lie_on_the_grid_of_the_settings(collection):
+    (batch,) = read(collection, 1)
+    assert batch.image.shape == (4, 3, 24, 32)
+    assert batch.flow.shape == batch.camera_back.shape == (4, 2, 24, 32)
+    assert 0 <= batch.image.min() < batch.image.max() <= 1
+
+
+def test_a_collection_without_motion_is_refused_in_one_line(tmp_path):
+    write_collection(str(tmp_path), SCENES, with_flow=False)
+    with pytest.raises(UserError, match=f"^{tmp_path}: holds no motion.* without --flow none$"):
+        read(Collection.open(str(tmp_path)), 1)
+
+
+def test_a_gap_that_was_not_ingested_is_refused_by_name(collection):
+    with pytest.raises(UsageError, match=r"data.gaps: .* no flow over 3 frames; .*\[1, 2\]"):
+        read(collection, 1, CONFIG.override({"gaps": [1, 3]}))
+
+
+def test_a_batch_that_cannot_be_shared_evenly_is_refused_before_reading(collection):
+    with pytest.raises(UsageError, match=r"batch_size 4 .* 3 workers; set data.batch_size=3 or 6"):
+        batches(collection, CONFIG, seed=5, step=0, rank=0, world_size=3)
+
+
+def test_a_collection_smaller_than_a_batch_fills_it(tmp_path):
+    write_collection(str(tmp_path), {"car": SCENES["car"]})
+    (batch,) = read(Collection.open(str(tmp_path)), 1, CONFIG.override({"batch_size": 8}))
+    assert len(batch.keys) == 8
+
+
+def test_more_workers_than_shards_are_served(tmp_path):
+    write_collection(str(tmp_path), SCENES, shares=[1])
+    collection = Collection.open(str(tmp_path))
+    whole = read(collection, 3)
+    parts = [read(collection, 3, rank=rank, world_size=4) for rank in range(4)]
+    assert [sum((p[s].keys for p in parts), ()) for s in range(3)] == [b.keys for b in whole]
