@@ -1,0 +1,257 @@
+"""The program `tools/shard_videos.py`, on an embedded Ray, into folders and a real S3 server."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import ray
+
+from selfseg import storage
+from selfseg.data.manifest import Manifest, load_manifest, manifest_url
+from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
+from tools.shard_videos import main
+
+pytestmark = pytest.mark.distributed
+
+SMALL = ("--height", "32", "--gaps", "1,2")
+SCENES = {
+    "east": moving_disc(20, velocity=(2, 0), start=(12, 24), seed=1),
+    "south": moving_disc(9, velocity=(0, 2), start=(32, 12), seed=2),
+    "still": moving_disc(4, velocity=(0, 0), seed=3),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(s3: str) -> Iterator[None]:
+    """Let all tests here share the Ray that the first one starts, with the server's keys."""
+    del s3  # its variables are in the environment that Ray's workers inherit
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file, a folder of frames, and another file."""
+    folder = tmp_path_factory.mktemp("videos")
+    write_video(folder / "east.mp4", SCENES["east"].frames)
+    write_frames(folder / "south", SCENES["south"].frames)
+    write_video(folder / "still.avi", SCENES["still"].frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("masks")
+    write_masks(root / "east", SCENES["east"].masks)
+    return root
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the program on a mistake; return its exit status and the one line it says."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as error:
+            main([str(argument) for argument in arguments])
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert isinstance(error.value.code, int)
+        return error.value.code, lines[0]
+
+    return run
+
+
+def written(*arguments: object) -> Manifest:
+    main([*map(str, arguments), *SMALL])
+    return load_manifest(str(arguments[list(arguments).index("--output") + 1]))
+
+
+def test_the_same_videos_give_the_same_collection_in_a_folder_and_on_s3(
+    tmp_path, s3, videos, masks
+):
+    folder, bucket = tmp_path / "collection", f"{s3}/{uuid4().hex}"
+    options = ("--masks", masks, "--shard-megabytes", 1)
+    here = written(videos, "--output", folder, "--workers", 1, *options)
+    there = written(videos, "--output", bucket, "--workers", 2, *options)
+    assert here.id == there.id
+    assert storage.listing(str(folder)) == storage.listing(bucket)
+    for name in storage.listing(bucket):
+        assert storage.read(storage.join(bucket, name)) == (folder / name).read_bytes()
+
+
+def test_the_manifest_says_what_was_ingested(tmp_path, videos, masks):
+    manifest = written(videos, "--output", tmp_path / "c", "--masks", masks)
+    frames = {video.name: video.frames for video in manifest.videos}
+    assert frames == {name: len(scene.frames) for name, scene in SCENES.items()}
+    assert manifest.frames == sum(frames.values())
+    with_masks = {video.name for video in manifest.videos if video.masks_sha256}
+    assert with_masks == {"east"}
+    on_disk = [p.stat().st_size for p in (tmp_path / "c" / "shards").glob("*.tar")]
+    assert manifest.size == sum(on_disk)
+    assert str(tmp_path) not in Path(manifest_url(str(tmp_path / "c"), manifest.id)).read_text()
+
+
+def test_a_rerun_does_nothing(tmp_path, videos, capsys):
+    def state() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in (tmp_path / "c").rglob("*") if p.is_file()}
+
+    written(videos, "--output", tmp_path / "c")
+    before = state()
+    capsys.readouterr()
+    written(videos, "--output", tmp_path / "c", "--workers", 1)
+    assert state() == before
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_broken_video_is_named_and_the_rest_goes_on(tmp_path, videos, capsys):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    manifest = written(videos, broken, "--output", tmp_path / "c")
+    assert len(manifest.videos) == len(SCENES)
+    [skipped] = manifest.skipped
+    assert skipped.name == "broken"
+    said = capsys.readouterr().out
+    assert "left out: broken: not a video" in said
+    assert "3 videos, 33 frames" in said
+    assert written(videos, broken, "--output", tmp_path / "c") == manifest
+
+
+def test_a_mask_that_does_not_fit_takes_its_video_out(tmp_path, videos):
+    write_masks(tmp_path / "masks" / "east", SCENES["east"].masks[:, ::2, ::2])
+    manifest = written(videos, "--output", tmp_path / "c", "--masks", tmp_path / "masks")
+    assert {video.name for video in manifest.videos} == {"south", "still"}
+    assert "mask 00000.png is 32x24, its frame 64x48" in manifest.skipped[0].reason
+
+
+def test_the_same_video_given_twice_counts_once(tmp_path, videos):
+    manifest = written(videos, videos / "east.mp4", "--output", tmp_path / "c")
+    assert len(manifest.videos) == len(SCENES)
+
+
+def test_what_is_not_there_is_a_mistake_in_the_command(tmp_path, refused):
+    code, line = refused(tmp_path / "gone.mp4", "--output", tmp_path / "c")
+    assert code == 2
+    assert "gone.mp4: no such file" in line
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("content", ["text", "no frames"])
+def test_if_no_video_can_be_read_nothing_is_written(tmp_path, refused, content):
+    path = tmp_path / "only.mp4"
+    if content == "text":
+        path.write_text("not a video")
+    else:
+        write_video(path, moving_disc(1).frames[:0].reshape(0, 48, 64, 3))
+    code, line = refused(path, "--output", tmp_path / "c")
+    assert code == 1
+    assert "no video could be read: only: not a video" in line
+    assert storage.listing(str(tmp_path / "c")) == []
+
+
+def test_a_single_video_with_a_damaged_mask_is_an_error_that_names_it(tmp_path, videos, refused):
+    write_masks(tmp_path / "masks" / "still", SCENES["still"].masks)
+    (tmp_path / "masks" / "still" / "00002.png").write_bytes(b"no mask")
+    given = (videos / "still.avi", "--masks", tmp_path / "masks", *SMALL)
+    code, line = refused(*given, "--output", tmp_path / "c")
+    assert code == 1
+    assert "still: mask 00002.png is not an image" in line
+    assert storage.listing(str(tmp_path / "c")) == []
+
+
+def test_masks_that_belong_to_no_video_are_a_mistake(tmp_path, videos, refused):
+    write_masks(tmp_path / "masks" / "west", SCENES["east"].masks)
+    options = ("--masks", tmp_path / "masks")
+    code, line = refused(videos, "--output", tmp_path / "c", *options)
+    assert code == 2
+    assert "holds no mask of any of the videos" in line
+
+
+def test_an_output_that_holds_something_else_is_refused(tmp_path, videos, refused):
+    (tmp_path / "letter.txt").write_text("dear")
+    code, line = refused(videos, "--output", tmp_path)
+    assert code == 2
+    assert "holds something else (letter.txt)" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_an_output_that_holds_another_collection_is_refused(tmp_path, videos, refused):
+    before = written(videos, "--output", tmp_path / "c")
+    for given, named in (
+        ((videos, "--height", 48, "--gaps", "1,2"), "differs in height"),
+        ((videos / "east.mp4", *SMALL), "differs in videos"),
+        ((videos, "--shard-megabytes", 3, *SMALL), "differs in shard size"),
+    ):
+        code, line = refused(*given, "--output", tmp_path / "c")
+        assert code == 2
+        assert named in line
+    assert load_manifest(str(tmp_path / "c")) == before
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [(("--height", 2), "height"), (("--gaps", "0"), "gaps"), (("--flow", "magic"), "flow")],
+)
+def test_a_wrong_setting_is_named(tmp_path, videos, refused, option, named):
+    code, line = refused(videos, "--output", tmp_path / "c", *option)
+    assert code == 2
+    assert named in line
+
+
+def test_a_bucket_that_is_missing_is_named(videos, refused):
+    code, line = refused(videos, "--output", "s3://no-such-bucket/c")
+    assert code == 1
+    assert "no-such-bucket" in line
+
+
+def test_wrong_keys_are_told(s3, videos, refused, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    code, line = refused(videos, "--output", f"{s3}/{uuid4().hex}")
+    assert code == 1
+    assert "AWS_SECRET_ACCESS_KEY" in line
+
+
+def test_an_endpoint_where_nobody_answers_is_named(s3, videos, refused, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    code, line = refused(videos, "--output", f"{s3}/{uuid4().hex}")
+    assert code == 1
+    assert "127.0.0.1:9" in line
+
+
+def test_after_kill_9_the_same_command_goes_on_where_it_was(tmp_path):
+    scenes: dict[str, Scene] = {
+        "short": moving_disc(3, height=96, width=128, seed=1),
+        "long": moving_disc(64, height=96, width=128, start=(20, 20), velocity=(1, 1), seed=2),
+    }
+    paths = [write_video(tmp_path / f"{name}.mp4", scene.frames) for name, scene in scenes.items()]
+    output = tmp_path / "c"
+    command = ["tools/shard_videos.py", *map(str, paths), "--output", str(output)]
+    options = ["--height", "96", "--workers", "1"]
+    [ledger] = _kill_when_spooled(output, [sys.executable, *command, *options])
+    assert not (output / "LATEST").exists()
+    # A note in the margin shows whether the ledger is read or written anew.
+    ledger.write_text(ledger.read_text().replace('"name":"short"', '"name":"noted"'))
+    main([*command[1:], *options])
+    manifest = load_manifest(str(output))
+    assert {video.name for video in manifest.videos} == {"noted", "long"}
+    assert not list(output.glob("spool/*"))
+    undisturbed = tmp_path / "undisturbed"
+    main([*map(str, paths), "--output", str(undisturbed), *options])
+    assert load_manifest(str(undisturbed)).shards == manifest.shards
+
+
+def _kill_when_spooled(output: Path, command: list[str]) -> list[Path]:
+    """Kill `command` as soon as one video is spooled; return the ledgers it left."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        while not (ledgers := list(output.glob("spool/*.json"))):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    return ledgers
