@@ -1,0 +1,165 @@
+"""selfseg: learns to find and outline moving things in videos, without a label."""
+
+import argparse
+import shlex
+import sys
+
+from selfseg.config import parse_change
+from selfseg.errors import UsageError, UserError
+
+# Each command imports what it runs when it runs: torch and Ray take seconds to load, and
+# neither `--help` nor a misspelt option should wait for them.
+# ruff: noqa: PLC0415
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a recipe on a collection, or go on where the run stopped."""
+    from selfseg.experiment import ExperimentConfig, recipe_path
+    from selfseg.runtime.ray_train import train as launch
+
+    changes = dict(map(parse_change, args.set))
+    config = ExperimentConfig.read(recipe_path(args.recipe)).override(changes)
+    launch(
+        config,
+        collection_url=args.collection,
+        run_url=args.run,
+        workers=args.workers,
+        wandb=args.wandb,
+        command=shlex.join(["selfseg", *sys.argv[1:]]),
+    )
+    print(
+        f"\nNext:\n  selfseg evaluate {args.run} --collection {args.collection}"
+        f"\n  selfseg predict {args.run} VIDEO --output masks"
+        f"\n  selfseg report {args.run}"
+    )
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Score a checkpoint, and classical baselines beside it, without the ground truth's help."""
+    from rich.console import Console
+
+    from selfseg.evaluation.scores import comparison
+    from selfseg.prediction.evaluate import Subject, find_benchmark, keep, record, write_json
+    from selfseg.prediction.evaluate import evaluate as score
+
+    common = {"gaps": args.gaps, "crf": args.crf, "device": args.device or default_device()}
+    subjects = [Subject(baseline=name, **common) for name in args.baseline]
+    if args.checkpoint:
+        subjects.insert(0, Subject(checkpoint=args.checkpoint, **common))
+    if not subjects:
+        raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
+    benchmark = find_benchmark(root=args.root, split=args.split, collection=args.collection)
+    records, scores = [], []
+    for subject in subjects:
+        scores.append(score(subject, benchmark))
+        records.append(record(subject, benchmark, scores[-1]))
+        Console().print(scores[-1].table())
+    if len(scores) > 1:
+        Console().print(comparison(scores))
+    if args.checkpoint:
+        keep(args.checkpoint, records)
+    if args.json:
+        write_json(args.json, {**records[0], "beside": records[1:]})
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Segment images, folders of frames and videos: masks, overlays, a line for each frame."""
+    import torch
+
+    from selfseg.experiment import load_model
+    from selfseg.prediction.predict import predict as segment
+
+    device = torch.device(args.device or default_device())
+    model = load_model(args.checkpoint, device)
+    summary = segment(model, args.inputs, args.output, gaps=args.gaps, crf=args.crf, device=device)
+    print(
+        f"{summary.output}: masks and overlays of {summary.frames} frames in "
+        f"{summary.seconds:.0f} s"
+    )
+    for video in summary.videos:
+        print(f"  {video}")
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write the run's report, one self-contained HTML file."""
+    from selfseg.reporting.report import write_report
+
+    print(write_report(args.run))
+
+
+def default_device() -> str:
+    """Name the device that a model runs on unless told otherwise."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def gaps(text: str) -> tuple[int, ...]:
+    """Read a list of gaps, e.g. "1,2,3"."""
+    return tuple(map(int, text.split(",")))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Declare every command and option."""
+    parser = argparse.ArgumentParser(prog="selfseg", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("train", help=train.__doc__)
+    command.set_defaults(run_command=train)
+    command.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a TOML file")
+    command.add_argument("--collection", required=True, metavar="URL", help="what to learn from")
+    command.add_argument("--run", required=True, metavar="URL", help="where to keep the run")
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="training processes")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="a.b=value", help="change one setting"
+    )
+    command.add_argument(
+        "--wandb", choices=["offline", "online"], help="also log to Weights & Biases"
+    )
+
+    command = commands.add_parser("evaluate", help=evaluate.__doc__)
+    command.set_defaults(run_command=evaluate)
+    command.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="or a run's URL")
+    command.add_argument("--benchmark", choices=["davis16"], default="davis16")
+    command.add_argument("--root", metavar="DIR", help="the benchmark's official folder tree")
+    command.add_argument("--split", default="val", help="of the benchmark; default: val")
+    command.add_argument("--collection", metavar="URL", help="score on its videos with masks")
+    command.add_argument(
+        "--baseline", action="append", default=[], metavar="NAME",
+        help="also score a classical method: flow-otsu, mog2, knn or centre; may be repeated",
+    )  # fmt: skip
+    command.add_argument("--json", metavar="FILE", help="also write the scores there")
+    add_inference_options(command)
+
+    command = commands.add_parser("predict", help=predict.__doc__)
+    command.set_defaults(run_command=predict)
+    command.add_argument("checkpoint", metavar="CHECKPOINT", help="or a run's URL")
+    command.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, video, s3://")
+    command.add_argument("--output", required=True, metavar="DIR", help="a folder or s3:// URL")
+    add_inference_options(command)
+
+    command = commands.add_parser("report", help=report.__doc__)
+    command.set_defaults(run_command=report)
+    command.add_argument("run", metavar="RUN", help="folder or s3:// URL of a run")
+    return parser
+
+
+def add_inference_options(command: argparse.ArgumentParser) -> None:
+    """Declare what prediction and scoring have in common."""
+    command.add_argument("--crf", action="store_true", help="refine masks by a dense CRF")
+    command.add_argument(
+        "--gaps", type=gaps, metavar="1,2,3", help="frames between the ends of a motion"
+    )
+    command.add_argument("--device", metavar="cpu|cuda", help="default: a GPU if there is one")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a mistake of the user's ends in one line and a non-zero exit."""
+    args = build_parser().parse_args(arguments)
+    try:
+        args.run_command(args)
+    except UserError as error:
+        print(f"selfseg: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
