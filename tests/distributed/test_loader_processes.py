@@ -13,10 +13,12 @@ import psutil
 import pytest
 import torch
 
+from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.cache import fetch
 from selfseg.data.collection import Collection
 from selfseg.data.loader import DataConfig, batches
+from selfseg.data.manifest import shard_url
 from selfseg.errors import UserError
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
@@ -29,6 +31,7 @@ pytestmark = [
 
 CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3)
 STEPS = 6
+SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["selfseg.data.loader"])
 PARTS = ("image", "flow", "flow_back", "camera", "camera_back")
@@ -37,7 +40,7 @@ PARTS = ("image", "flow", "flow_back", "camera", "camera_back")
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("collection"))
-    write_collection(folder, {"swan": moving_disc(9), "car": moving_disc(5, seed=5)})
+    write_collection(folder, SCENES)
     return folder
 
 
@@ -93,6 +96,21 @@ def test_any_number_of_workers_reads_the_same_global_batches(url, whole, world_s
 def test_workers_with_loader_processes_read_the_same_global_batches(url, whole):
     parts = [samples_of(read(url, 2, rank=rank, world_size=2)) for rank in range(2)]
     assert joined(parts) == whole
+
+
+def test_a_bucket_gives_the_same_batches_through_the_cache(s3, whole, tmp_path, monkeypatch):
+    bucket = f"{s3}/loader"
+    write_collection(bucket, SCENES)
+    # The server of loader processes may run already: it must not keep its own environment.
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path))
+    assert samples_of(read(bucket, 1)) == whole
+    manifest = Collection.open(bucket).manifest
+    fetched = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert fetched >= {shard.sha256 for shard in manifest.shards}
+    # What is in the cache is not asked for again.
+    for shard in manifest.shards:
+        storage.delete(shard_url(bucket, shard.name))
+    assert samples_of(read(bucket, 0)) == whole
 
 
 def test_reading_does_not_touch_the_generator_whose_state_a_run_restores(url):
