@@ -32,10 +32,10 @@ CRF_HEIGHT = 240
 """Rows of the image that the CRF sees; its reaches are meant for this."""
 
 BASELINE_GRID = (128, 224)
-"""Grid that flow baselines are computed on; finer ones score no higher."""
+"""Grid that flow baselines are computed on, about that of the stored flow."""
 
 FLOW_GAPS = (1,)
-"""Frames between the ends of the motions that flow baselines look at."""
+"""Frames between the ends of the motions that flow baselines look at; longer ones score lower."""
 
 Masked = tuple[SourceFrame, Float32[np.ndarray, "rows columns"]]
 

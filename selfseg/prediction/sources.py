@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from selfseg import storage
 from selfseg.data.collection import Collection
-from selfseg.data.ingesting import IngestSettings, MovingFrame, mask_path, moving_frames
+from selfseg.data.ingesting import IngestSettings, MovingFrame, moving_frames, read_mask
 from selfseg.data.motion import Motion
 from selfseg.data.pairs import CameraModel, Pair, camera_fields, pairs_from, read_pair
 from selfseg.data.schema import IMAGE, MASK, decode_image, decode_mask
@@ -121,21 +121,12 @@ class LocalSource:
                 video.width,
                 _pairs(name, moving, earlier, preparation),
                 _to_next(moving.motions.get(HOMOGRAPHY_GAP)),
-                self._truth(moving.number),
+                _truth(self.masks, video, moving.number),
             )
             earlier.append(moving)
 
     def _frame_name(self, video: Video, number: int) -> str:
         return video.frame_paths[number].stem if video.frame_paths else f"{number:05d}"
-
-    def _truth(self, number: int) -> Bool[np.ndarray, "h w"] | None:
-        path = mask_path(self.masks, number) if self.masks else None
-        if path is None or not path.is_file():
-            return None
-        try:
-            return decode_mask(path.read_bytes())
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; replace it") from None
 
 
 def local_source(
@@ -240,6 +231,11 @@ def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation
         (np.array(next_pair.homography), size) if next_pair else None,
         decode_mask(record.read(MASK)) if MASK in record.parts else None,
     )
+
+
+def _truth(masks: Path | None, video: Video, number: int) -> Bool[np.ndarray, "h w"] | None:
+    data = masks and read_mask(masks, number, (video.height, video.width))
+    return decode_mask(data) if data else None
 
 
 def open_image(path: Path) -> Video:

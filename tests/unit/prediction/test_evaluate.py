@@ -114,13 +114,16 @@ def test_frames_without_a_truth_do_not_count(tmp_path):
         score_source(segmenter, local_source(frames, "disc", masks=masks), crf=False)
 
 
-def test_an_unreadable_truth_is_named(tmp_path):
+def test_a_truth_that_is_unreadable_or_of_another_size_is_named(tmp_path):
     scene = moving_disc(4, height=60, width=80)
     frames = write_frames(tmp_path / "disc", scene.frames)
     masks = write_masks(tmp_path / "masks", scene.masks)
     (masks / "00002.png").write_text("no image")
     source = local_source(frames, "disc", masks=masks)
-    with pytest.raises(UserError, match=r"00002\.png: not an image"):
+    with pytest.raises(UserError, match=r"disc: mask 00002\.png is not an image"):
+        score_source(baseline_segmenter("centre", gaps=None), source, crf=False)
+    write_masks(masks, scene.masks[:, ::2, ::2])
+    with pytest.raises(UserError, match=r"disc: mask 00000\.png is 40x30, its frame 80x60"):
         score_source(baseline_segmenter("centre", gaps=None), source, crf=False)
 
 
