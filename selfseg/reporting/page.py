@@ -33,9 +33,10 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The best score of the run, and how it compares."""
+    """The best score of the run, what got it, and how it compares."""
 
     j: str
+    of: str
     beside: str
 
 
@@ -144,16 +145,19 @@ def _claim(scored: Sequence[Table]) -> Claim | None:
     own, rival = table.own, table.rival
     assert own is not None
     j = wording.score(own.means["j_mean"])
+    where = f" on {table.benchmark}"
     if rival is None:
-        return Claim(j, "")
+        return Claim(j, own.name, where)
     lead = own.means["j_mean"] - rival.means["j_mean"]
     side = "above" if lead >= 0 else "below"
-    return Claim(j, f", {wording.score(abs(lead))} {side} {rival.name}, the best baseline")
+    return Claim(
+        j, own.name, f"{where}, {wording.score(abs(lead))} {side} {rival.name}, the best baseline"
+    )
 
 
 def _figures(run: Run, clock: Clock, scored: Sequence[Table], gallery: Gallery) -> Iterator[Figure]:
-    if own := next((table.own for table in scored if table.own), None):
-        yield Figure("Region similarity J", wording.score(own.means["j_mean"]), own.name)
+    if claim := _claim(scored):
+        yield Figure("Region similarity J", claim.j, claim.of)
     planned = run.settings["loop"]["steps"]
     yield Figure("Steps", wording.count(clock.steps), f"of {wording.count(planned)} planned")
     if clock.total_s:

@@ -27,8 +27,13 @@ class Scored:
 class Table:
     """All that was scored on the same sequences, best J first."""
 
-    title: str
+    benchmark: str
     entries: list[Scored]
+
+    @property
+    def title(self) -> str:
+        """The benchmark, and how much of it was scored."""
+        return f"{self.benchmark}: {wording.plural(len(self.sequences), 'sequence')}"
 
     @property
     def sequences(self) -> list[str]:
@@ -58,17 +63,14 @@ def tables(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         videos = evaluation["benchmark"], frozenset(evaluation["sequences"])
         groups.setdefault(videos, []).append(_scored(evaluation))
     return [
-        Table(
-            f"{benchmark}: {wording.plural(len(sequences), 'sequence')}",
-            sorted(entries, key=lambda entry: -entry.means["j_mean"]),
-        )
-        for (benchmark, sequences), entries in groups.items()
+        Table(benchmark, sorted(entries, key=lambda entry: -entry.means["j_mean"]))
+        for (benchmark, _), entries in groups.items()
     ]
 
 
 def _scored(evaluation: Mapping[str, Any]) -> Scored:
     return Scored(
-        name=evaluation["title"].removesuffix(f" on {evaluation['benchmark']}"),
+        name=evaluation["title"],
         is_baseline=evaluation["baseline"] is not None,
         means={key: float(evaluation[key]) for key in MEASURES},
         sequences=evaluation["sequences"],

@@ -89,7 +89,7 @@ def write_journal(url: str) -> None:
 
 def evaluation(name: str, j: float, baseline: str | None) -> dict[str, object]:
     return {
-        "title": f"{name} on davis",
+        "title": name,
         "benchmark": "davis",
         "baseline": baseline,
         "j_mean": j,
@@ -120,7 +120,8 @@ def whole_page(run_url):
 
 def words(page: str) -> str:
     body = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).replace("&nbsp;", " ")
+    return re.sub(r" ([,.])", r"\1", text)
 
 
 def test_the_page_is_well_formed_and_names_each_id_once(whole_page):
@@ -154,7 +155,7 @@ def test_the_page_holds_the_numbers_of_the_run(whole_page):
     shown = words(whole_page)
     for number in ["0.612", "0.487", "0.512", "30", "of 40 planned", "newest at 20", "3.25"]:
         assert number in shown
-    assert "0.125 above flow-otsu" in shown  # 0.612 - 0.487
+    assert "J 0.612 on davis, 0.125 above flow-otsu" in shown  # 0.612 - 0.487
     assert "2.50 steps/s" in shown  # 1 / (0.1 + 0.3)
     assert "25 %" in shown  # 0.1 / 0.4
 

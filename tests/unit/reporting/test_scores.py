@@ -4,7 +4,7 @@ from selfseg.reporting.scores import tables
 def evaluation(name: str, j: dict[str, float], *, baseline: str | None = None) -> dict[str, object]:
     mean = sum(j.values()) / len(j)
     return {
-        "title": f"{name} on davis",
+        "title": name,
         "benchmark": "davis",
         "baseline": baseline,
         "j_mean": mean,
