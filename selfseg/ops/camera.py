@@ -8,6 +8,8 @@ x and y run over [-1, 1] from the first to the last pixel centre, so coefficient
 the flow but not the resolution: a grid k times as large has the same model, k times the values.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float
 
@@ -34,6 +36,14 @@ def _basis(x: Float[np.ndarray, "..."], y: Float[np.ndarray, "..."]) -> Float[np
 def _normalised(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
     return x, y
+
+
+@lru_cache(maxsize=4)
+def _grid_basis(height: int, width: int) -> np.ndarray:
+    # A loader asks for the same grid again and again; the basis is half the work.
+    basis = _basis(*_normalised(height, width))
+    basis.setflags(write=False)
+    return basis
 
 
 def fit_quadratic(flow: Float[np.ndarray, "h w 2"]) -> Float[np.ndarray, "2 6"]:
@@ -81,7 +91,7 @@ def quadratic_flow(
     coefficients: Float[np.ndarray, "2 6"], height: int, width: int
 ) -> Float[np.ndarray, "{height} {width} 2"]:
     """Return the camera model's displacement at every pixel, in the unit of the coefficients."""
-    flow = _basis(*_normalised(height, width)) @ coefficients.T
+    flow = _grid_basis(height, width) @ coefficients.T
     return flow.astype(np.float32)
 
 
