@@ -27,7 +27,8 @@ def refine(
         + smooth_weight * exp(-distance^2 / 2 smooth_reach^2)
 
     The reaches are meant for images 240 rows high; 70 ms there. The defaults were fixed by earlier
-    experiments and not by the scores of any benchmark that this package reports.
+    experiments on other videos than DAVIS's training sequences; whoever changes them should choose
+    on videos that are not scored afterwards.
 
     Args:
         image: RGB, 0 to 255.
