@@ -36,7 +36,7 @@ class DynamicConfig(Config):
 
     segmenter_input: Literal["standardised", "compensated"] = "standardised"
     """What phi sees: flow of zero mean and unit spread, or flow without the camera's share in units
-    of its own 95th percentile."""
+    of twice its own Otsu threshold."""
 
     flow_unit: Literal["fixed", "relative"] = "fixed"
     """Unit of flow in Eq. 3: 80 pixels of a frame 854 wide, or the flow's 95th percentile."""

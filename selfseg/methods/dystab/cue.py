@@ -30,6 +30,15 @@ def in_own_unit(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
     return flow / (high + MOTION_FLOOR * flow.shape[-1])[:, None, None, None]
 
 
+def in_threshold_unit(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
+    """Return flow in units of twice its Otsu threshold, plus a floor for frames at rest.
+
+    The threshold depends on the whole frame, more than a convolution can see: here it lies at 0.5.
+    """
+    threshold = otsu(magnitude(flow)) + MOTION_FLOOR / 2 * flow.shape[-1]
+    return flow / (2 * threshold)
+
+
 def standardised(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 2 h w"]:
     """Return flow with zero mean and unit spread in each direction of each sample."""
     mean = flow.mean((2, 3), keepdim=True)

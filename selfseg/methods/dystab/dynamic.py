@@ -158,7 +158,7 @@ class DynamicModel:
 
     def _logits(self, flow: Tensor, camera: Tensor) -> Tensor:
         """Return the foreground's logit; its sigmoid is the softmax of phi's two channels."""
-        view: Callable[[Tensor], Tensor] = cue.in_own_unit
+        view: Callable[[Tensor], Tensor] = cue.in_threshold_unit
         if self.config.segmenter_input == "standardised":
             view, camera = cue.standardised, torch.zeros_like(flow)
         background, foreground = self.players["segmenter"](view(flow - camera)).chunk(2, 1)
