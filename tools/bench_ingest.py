@@ -43,8 +43,8 @@ def bare_loop(path: Path) -> int:
         now = resize(gray, sizes.matching)
         for gap in settings.gaps:
             if gap <= len(grays):
-                dis_flow(grays[-gap], now)
-                dis_flow(now, grays[-gap])
+                for pair in ((grays[-gap], now), (now, grays[-gap])):
+                    dis_flow(*pair, **settings.dis.model_dump())
         grays = [*grays[-max(settings.gaps) + 1 :], now]
     return video.num_frames
 

@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from selfseg.config import Config
 from selfseg.data import schema
-from selfseg.data.motion import Matchable, Motion, matchable, measure, resize
+from selfseg.data.motion import DisSettings, Matchable, Motion, matchable, measure, resize
 from selfseg.data.videos import BrokenVideoError, Frame, Video
 
 
@@ -29,6 +29,9 @@ class IngestSettings(Config):
 
     flow: Literal["dis", "none"] = "dis"
     """How motion is measured: dense inverse search, or not at all."""
+
+    dis: DisSettings = DisSettings()
+    """How dense inverse search goes about it."""
 
     matching_scale: PositiveFloat = 1.5
     """Height at which motion is measured, in units of `height`."""
@@ -109,10 +112,10 @@ def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFram
     for frame in video.frames():
         window.append(_hold(frame, sizes, moves=settings.flow == "dis"))
         if len(window) > max(settings.gaps):
-            yield _moving(window, sizes, settings.gaps)
+            yield _moving(window, sizes, settings)
             window.popleft()
     while window:
-        yield _moving(window, sizes, settings.gaps)
+        yield _moving(window, sizes, settings)
         window.popleft()
 
 
@@ -179,14 +182,14 @@ def _hold(frame: Frame, sizes: Sizes, *, moves: bool) -> _Held:
     return _Held(frame, resize(frame.image, sizes.image), prepared)
 
 
-def _moving(window: Sequence[_Held], sizes: Sizes, gaps: tuple[int, ...]) -> MovingFrame:
+def _moving(window: Sequence[_Held], sizes: Sizes, settings: IngestSettings) -> MovingFrame:
     """Measure the motion of the window's first frame to the others."""
     first = window[0]
     motions = {}
-    for gap in gaps:
+    for gap in settings.gaps:
         second = window[gap].matchable if gap < len(window) else None
         if first.matchable and second:
-            motions[gap] = measure(first.matchable, second, sizes.flow)
+            motions[gap] = measure(first.matchable, second, sizes.flow, settings.dis)
     frame = first.frame
     return MovingFrame(frame.number, frame.time_s, first.image, frame.image, motions)
 

@@ -5,11 +5,26 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
+from pydantic import NonNegativeInt, PositiveInt
 
+from selfseg.config import Config
 from selfseg.data.schema import PairMeta
 from selfseg.ops.camera import fit_quadratic
 from selfseg.ops.homography import find_corners, fit_homography
 from selfseg.ops.optical_flow import dis_flow
+
+
+class DisSettings(Config):
+    """Dense inverse search; see `selfseg.ops.optical_flow`."""
+
+    finest_scale: NonNegativeInt = 1
+    """Pyramid level that the search ends on; 0 is the full resolution."""
+
+    variational_iterations: NonNegativeInt = 5
+    """Rounds of smoothing at each level."""
+
+    descent_iterations: PositiveInt = 16
+    """Gradient steps for each patch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +67,12 @@ def matchable(
     return Matchable(resize(gray, matching_size), find_corners(resize(gray, flow_size)))
 
 
-def measure(first: Matchable, second: Matchable, flow_size: tuple[int, int]) -> Motion:
+def measure(
+    first: Matchable, second: Matchable, flow_size: tuple[int, int], settings: DisSettings
+) -> Motion:
     """Measure the motion from the first frame to the second, and back; keep it on `flow_size`."""
-    forward = _rescale(dis_flow(first.gray, second.gray), flow_size)
-    backward = _rescale(dis_flow(second.gray, first.gray), flow_size)
+    forward = _flow(first, second, flow_size, settings)
+    backward = _flow(second, first, flow_size, settings)
     homography, inlier_share = fit_homography(first.corners, forward, backward)
     camera = PairMeta.model_validate(
         {
@@ -77,10 +94,17 @@ def resize(
     return cv2.resize(image, (width, height), interpolation=way)
 
 
-def _rescale(
-    flow: Float32[np.ndarray, "source_h source_w 2"], size: tuple[int, int]
+def _flow(
+    first: Matchable, second: Matchable, size: tuple[int, int], settings: DisSettings
 ) -> Float32[np.ndarray, "h w 2"]:
-    """Bring a flow to another grid, and its values to that grid's pixels."""
+    """Measure a flow and bring it to another grid, its values to that grid's pixels."""
+    flow = dis_flow(
+        first.gray,
+        second.gray,
+        finest_scale=settings.finest_scale,
+        variational_iterations=settings.variational_iterations,
+        descent_iterations=settings.descent_iterations,
+    )
     height, width = size
     factors = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) * factors

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import json
 import tarfile
 import zlib
 from pathlib import Path
@@ -196,6 +197,17 @@ def test_a_damaged_manifest_is_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"240", b"241"))
     with pytest.raises(UserError, match="its content does not match its name"):
         load_manifest(str(tmp_path))
+
+
+def test_a_manifest_without_a_setting_of_today_is_of_another_version(tmp_path):
+    commit(str(tmp_path), manifest([]))
+    tree = json.loads(manifest([]).to_bytes())
+    del tree["settings"]["jpeg_quality"]
+    data = json.dumps(tree).encode()
+    old = hashlib.sha256(data).hexdigest()
+    Path(manifest_url(str(tmp_path), old)).write_bytes(data)
+    with pytest.raises(UserError, match="written by another version"):
+        load_manifest(str(tmp_path), old)
 
 
 def test_a_place_without_a_collection_is_named_with_the_remedy(tmp_path):
