@@ -1,5 +1,6 @@
 """How far many processes are together, as a bar at the terminal."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from selfseg.runtime.progress import PLAIN_S, clock
 
 
 class _Board:
@@ -57,14 +60,15 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def bar(console: Console, unit: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+def bar(console: Console, unit: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while the body runs; the body gets a function to tell how much is done.
+
+    Where there is no terminal, as in a job's log, a line now and then takes its place.
 
     Args:
         console: where to show it.
         unit: what is counted, in the plural.
         total: how many there are.
-        done: how many of them were done before and say nothing about the speed.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -73,6 +77,24 @@ def bar(console: Console, unit: str, total: int, done: int = 0) -> Iterator[Call
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(unit, total=total, completed=done)
-        yield lambda completed: progress.update(task, completed=completed)
+    printed = time.monotonic()
+
+    def show(done: int) -> None:
+        nonlocal printed
+        progress.update(task, completed=done)
+        if not console.is_terminal and time.monotonic() - printed >= PLAIN_S:
+            printed = time.monotonic()
+            console.print(line(progress.tasks[task]), markup=False, highlight=False)
+
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(unit, total=total)
+        yield show
+
+
+def line(task: Task) -> str:
+    """Say how far, how fast and how long still."""
+    so_far = f"{task.description} {task.completed:.0f}/{task.total:.0f}"
+    if task.speed is None or task.time_remaining is None:
+        return so_far
+    left = clock(task.time_remaining)
+    return f"{so_far}  {task.speed:.1f} {task.description}/s  {left} left"
