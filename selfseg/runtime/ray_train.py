@@ -59,14 +59,22 @@ def train(
         return
     connect(workers)
     payload = {"record": record.model_dump(mode="json"), "run_url": run_url, "wandb": wandb}
-    launch(train_worker, payload, workers=workers)
+    try:
+        launch(train_worker, payload, workers=workers)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from the newest checkpoint")  # noqa: T201
+        raise
 
 
 def train_worker(payload: dict[str, Any]) -> None:
     """Train one replica; everything is rebuilt from settings and URLs."""
     record = RunRecord.model_validate(payload["record"])
     config = ExperimentConfig.model_validate(record.settings)
-    set_up_process(config.loop.threads, workers_here())
+    set_up_process(
+        config.loop.threads,
+        local_world_size=workers_here(),
+        helpers=config.data.loader_processes,
+    )
     worker = AcceleratedWorker(config.loop.precision)
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)

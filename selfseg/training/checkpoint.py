@@ -34,6 +34,9 @@ COMMIT = "COMMIT.json"
 WEIGHTS, AVERAGE, OPTIMISERS = "method.safetensors", "average.safetensors", "optimisers.pt"
 PROGRESS, SETTINGS = "progress.json", "settings.json"
 
+FOREIGN = (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
+"""What reading intact files of another make raises."""
+
 
 class DamagedCheckpoint(UserError):  # noqa: N818 - what it says, not that it is one
     """A checkpoint is not what was written; an older one may be."""
@@ -99,7 +102,7 @@ def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
     for name, data in files.items():
         storage.write(storage.join(url, name), data)
     commit = {
-        "files": {name: _fingerprint(data) for name, data in files.items()},
+        "files": {name: fingerprint(data) for name, data in files.items()},
         "versions": {name: version(name) for name in ("selfseg", "torch", "safetensors")},
     }
     storage.write(storage.join(url, COMMIT), _to_json(commit))
@@ -125,7 +128,7 @@ def load(url: str) -> tuple[TrainingState, RunRecord]:
             worker=rest["worker"],
         )
         return state, RunRecord.parse(json.loads(files[SETTINGS]), origin=url)
-    except (KeyError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+    except FOREIGN as error:
         raise _foreign(url, error) from None
 
 
@@ -150,7 +153,7 @@ def read_inference(url: str) -> Inference:
             collection=record.collection,
             manifest=record.manifest,
         )
-    except (KeyError, ValueError, SafetensorError) as error:
+    except FOREIGN as error:
         raise _foreign(url, error) from None
 
 
@@ -230,7 +233,7 @@ def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str
             files[name] = storage.read(storage.join(url, name))
         except storage.MissingObject:
             raise DamagedCheckpoint(f"{url}: damaged: {name} is missing") from None
-        if _fingerprint(files[name]) != listed[name]:
+        if fingerprint(files[name]) != listed[name]:
             raise DamagedCheckpoint(f"{url}: damaged: {name} is not what was written")
     return files
 
@@ -242,7 +245,8 @@ def _foreign(url: str, error: Exception) -> UserError:
     )
 
 
-def _fingerprint(data: bytes) -> dict[str, Any]:
+def fingerprint(data: bytes) -> dict[str, Any]:
+    """Return what a commit notes of a file."""
     return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
 
 

@@ -36,7 +36,7 @@ class LoopConfig(Config):
     """Steps without a finite loss and gradient that are left out before the run gives up."""
 
     threads: PositiveInt | None = None
-    """Torch threads of each worker; by default its share of the machine's cores."""
+    """Torch threads of each worker; by default its share of the cores, less its loader's."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib
-import os
 import tempfile
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -52,5 +51,5 @@ def check(run_url: str, mode: WandbMode) -> None:
             f"--wandb offline: its files need a folder, and {run_url} is in a bucket: use "
             "--wandb online, or a folder for --run"
         )
-    if mode == "online" and not os.environ.get("WANDB_API_KEY"):
-        raise UsageError("--wandb online: set WANDB_API_KEY, or use --wandb offline")
+    if mode == "online" and not importlib.import_module("wandb").login(prompt=False):
+        raise UsageError("--wandb online: no key: set WANDB_API_KEY, or use --wandb offline")

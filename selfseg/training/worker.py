@@ -186,16 +186,18 @@ def seed_step(seed: int, step: int, rank: int, device: torch.device) -> Generato
     return Generator(device).manual_seed(int.from_bytes(digest[8:15]))
 
 
-def set_up_process(threads: int | None, local_world_size: int) -> int:
+def set_up_process(threads: int | None, *, local_world_size: int = 1, helpers: int = 0) -> int:
     """Fix what the bits of a CPU result depend on besides its inputs; return the thread count.
 
     The number of threads decides how sums are split. By default the machine's cores are shared
-    by the workers on it. Of torch's operations on the CPU, only accumulating writes to indexed
-    places race between threads; the deterministic mode serialises them. On CUDA that mode
-    costs speed and lacks operations this package needs, so bit-equality is promised on CPUs.
+    by the workers on it, less one for each of a worker's `helpers`, the processes that load its
+    data: threads that wait for each other while others compute are many times slower than one.
+    Of torch's operations on the CPU, only accumulating writes to indexed places race between
+    threads; the deterministic mode serialises them. On CUDA that mode costs speed and lacks
+    operations this package needs, so bit-equality is promised on CPUs.
     """
     cores = len(os.sched_getaffinity(0))
-    chosen = threads or max(1, cores // local_world_size)
+    chosen = threads or max(1, cores // local_world_size - helpers)
     torch.set_num_threads(chosen)
     # accelerate would otherwise warn and choose for itself.
     os.environ["OMP_NUM_THREADS"] = str(chosen)

@@ -25,7 +25,7 @@ def plan_of(run_url: str) -> session.Plan:
 
 
 def program(settings: dict[str, Any]) -> None:
-    set_up_process(1, 1)
+    set_up_process(1)
     worker = AcceleratedWorker()
     pids = Path(settings["run_url"]).with_suffix(".pids")
     pids.mkdir(exist_ok=True)

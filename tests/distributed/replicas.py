@@ -54,7 +54,7 @@ def _replica(
         "LOCAL_WORLD_SIZE": str(world_size),
         "MASTER_ADDR": "127.0.0.1",
     }
-    set_up_process(1, world_size)
+    set_up_process(1)
     dist.init_process_group("gloo", init_method=f"file://{meet}", rank=rank, world_size=world_size)
     torch.manual_seed(rank)  # replicas must not depend on agreeing by accident
     try:

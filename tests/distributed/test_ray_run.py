@@ -83,7 +83,7 @@ def test_a_killed_worker_changes_no_bit(cluster, uninterrupted, tmp_path, capfd)
 
 
 def test_a_mistake_that_a_worker_finds_is_raised_here_in_its_own_words(cluster, tmp_path):
-    with pytest.raises(UserError, match="^shard 7: damaged: ingest it again$"):
+    with pytest.raises(UserError, match=r"^shard 7: damaged: ingest it again$"):
         train(tmp_path / "run", fail="user")
 
 

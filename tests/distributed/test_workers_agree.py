@@ -19,9 +19,7 @@ def weights(plan: Plan, step: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_parts_of_a_batch_equal_the_whole(tmp_path, world_size):
     parts, whole = (toy_plan(tmp_path / name) for name in ("parts", "whole"))
-    in_group(
-        train_replica, tmp_path / "meet", world_size, plan=parts, dropout=0.0, descent=True
-    )
+    in_group(train_replica, tmp_path / "meet", world_size, plan=parts, dropout=0.0, descent=True)
     in_group(train_replica, tmp_path / "alone", 1, plan=whole, dropout=0.0, descent=True)
     torch.testing.assert_close(weights(parts, 12), weights(whole, 12))
     lines = read_lines(parts.run_url)

@@ -27,9 +27,7 @@ def run(plan: Plan, *, game: Game | None = None, stop_before: int | None = None)
             yield batch
 
     listener = Listener()
-    session.run(
-        plan, game or Game(), open_batches, worker=AcceleratedWorker(), audience=listener
-    )
+    session.run(plan, game or Game(), open_batches, worker=AcceleratedWorker(), audience=listener)
     return listener
 
 
@@ -54,7 +52,8 @@ def test_stopped_anywhere_it_goes_on_bit_for_bit(tmp_path, stop_before):
         checkpoint.load(checkpoint.step_url(plan.run_url, 12))[0].average
         for plan in (whole, broken)
     ]
-    assert averages[0] and averages[1]
+    assert averages[0]
+    assert averages[1]
     assert_bit_equal(dict(averages[0]), dict(averages[1]))
 
 
@@ -153,7 +152,7 @@ def test_steps_without_a_finite_loss_are_left_out_within_the_budget(tmp_path):
 def test_beyond_the_budget_the_run_ends_and_names_step_and_term(tmp_path):
     plan = toy_plan(tmp_path, max_skipped=1)
     with pytest.raises(
-        UserError, match="^step 6: term loss of player guesser is not finite on worker 0, and 1 st"
+        UserError, match=r"^step 6: term loss of player guesser is not finite on worker 0, and 1 st"
     ):
         run(plan, game=Game(poison=frozenset({3, 6})))
 
