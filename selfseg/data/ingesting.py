@@ -33,8 +33,8 @@ class IngestSettings(Config):
     dis: DisSettings = DisSettings()
     """How dense inverse search goes about it."""
 
-    matching_scale: PositiveFloat = 1.5
-    """Height at which motion is measured, in units of `height`."""
+    matching_scale: PositiveFloat = 2.0
+    """Height at which motion is measured, in units of `height`; at most the source's own."""
 
     flow_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Height of stored flow, in units of `height`."""
@@ -91,11 +91,12 @@ class _Held:
 def grid_sizes(settings: IngestSettings, height: int, width: int) -> Sizes:
     """Say what the grids of a video of `height` x `width` pixels are."""
 
-    def grid(scale: float) -> tuple[int, int]:
-        rows = max(2, round(settings.height * scale))
-        return rows, max(2, 2 * round(rows * width / height / 2))
+    def grid(rows: float) -> tuple[int, int]:
+        return max(2, round(rows)), max(2, 2 * round(rows * width / height / 2))
 
-    return Sizes(grid(1.0), grid(settings.matching_scale), grid(settings.flow_scale))
+    kept = settings.height * settings.flow_scale
+    measured = max(kept, min(float(height), settings.height * settings.matching_scale))
+    return Sizes(grid(float(settings.height)), grid(measured), grid(kept))
 
 
 def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFrame]:

@@ -8,7 +8,7 @@ import pytest
 
 from selfseg.config import Config
 from selfseg.data import schema
-from selfseg.data.ingesting import IngestSettings, Sample, moving_frames, samples
+from selfseg.data.ingesting import IngestSettings, Sample, grid_sizes, moving_frames, samples
 from selfseg.data.videos import BrokenVideoError, Frame, Video, open_video
 from selfseg.errors import UsageError
 from selfseg.ops.camera import quadratic_flow
@@ -149,3 +149,10 @@ def test_gaps_are_kept_once_each_in_rising_order():
 def test_a_wrong_setting_is_named(change, named):
     with pytest.raises(UsageError, match=f"test: {named}"):
         IngestSettings.parse(change, origin="test")
+
+
+def test_motion_is_never_measured_on_a_larger_grid_than_the_source_has():
+    settings = IngestSettings(height=96, matching_scale=2.0, flow_scale=0.5)
+    assert grid_sizes(settings, height=300, width=400).matching == (192, 256)
+    assert grid_sizes(settings, height=120, width=160).matching == (120, 160)
+    assert grid_sizes(settings, height=30, width=40).matching == (48, 64)  # that flow is kept on
