@@ -14,10 +14,6 @@ Result = TypeVar("Result")
 LOOK_S = 0.25
 """Time between two calls of `meanwhile`."""
 
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**27), "MALLOC_TRIM_THRESHOLD_": str(2**28)}
-"""Have glibc keep large blocks: optical flow asks for them again at once, and fresh pages cost a
-tenth of its time."""
-
 
 def each(
     function: Callable[[Item], Result],
@@ -42,7 +38,7 @@ def each(
         UserError: the first that a call raised.
     """
 
-    @ray.remote(num_cpus=1, runtime_env={"env_vars": KEEP_MEMORY})
+    @ray.remote(num_cpus=1)
     def call(item: Item) -> Result:
         return function(item)
 
