@@ -1,23 +1,29 @@
 """What Ray and accelerate cost beside the same loop in a bare process.
 
-    tools/bench_training.py [RECIPE] [--steps N] [--rounds R]
+    tools/bench_training.py [RECIPE] [--blocks N]
 
 Both train the recipe's method on the same batches, held in memory, on one thread. The bare
 process has the loop and plain PyTorch; the other is a whole run: Ray Train, accelerate, journal,
-reports. Each measurement is a program of its own, rounds alternate, starting up is not
-counted, and the best of each counts. Prints JSON.
+reports. They take turns, a few steps each, so that both see the same machine; starting up and
+the last checkpoint are not counted. The worker's processor time is compared as well, which other
+programs disturb less. What Ray's own processes compute meanwhile slows both alike, so it is told
+beside. Prints JSON.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
-import subprocess
-import sys
+import multiprocessing
+import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_norm
@@ -29,13 +35,17 @@ from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import session
 from selfseg.training.checkpoint import RunRecord
-from selfseg.training.journal import read_lines
 from selfseg.training.loop import Progress, train
 from selfseg.training.optimisers import build_optimisers
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 
-WARM_UP = 5
-"""Steps that are not counted."""
+BLOCK = 4
+"""Steps in a turn."""
+
+WARM_UP = 2
+"""Turns that are not counted."""
+
+KINDS = ("bare", "ray")
 
 
 class HalfPrecision(nn.Module):
@@ -119,89 +129,152 @@ def held_batches(config: ExperimentConfig) -> Iterator[FramePairs]:
     return itertools.cycle(batches)
 
 
-def time_bare(config: ExperimentConfig) -> float:
-    """Return steps per second of the loop alone."""
+def batches_in_turns(
+    kind: str, config: ExperimentConfig, folder: Path, blocks: int
+) -> Iterator[FramePairs]:
+    """Yield batches when it is this kind's turn, and note in `folder` how long each turn took.
+
+    A turn lasts from its first batch until the batch after its last is asked for, so all that
+    the loop does between steps counts.
+    """
+    held = held_batches(config)
+    other = KINDS[1 - KINDS.index(kind)]
+    turn = folder / "turn"
+    for _ in range(blocks):
+        while turn.read_text() != kind:
+            time.sleep(0.002)
+        started, used = time.perf_counter(), time.process_time()
+        yield from itertools.islice(held, BLOCK)
+        with (folder / kind).open("a") as notes:
+            notes.write(f"{time.perf_counter() - started} {time.process_time() - used}\n")
+        turn.write_text(other)
+    yield from held
+
+
+def bare_process(config: ExperimentConfig, folder: Path, blocks: int) -> None:
+    """Run the loop alone."""
     set_up_process(1)
     torch.manual_seed(config.seed)
     method = build_method(config.method)
     method.players.train()
-    steps = train(
+    for _ in train(
         method,
-        held_batches(config),
+        batches_in_turns("bare", config, folder, blocks),
         optimisers=build_optimisers(method.players, config.optim),
         optim=config.optim,
         worker=BareWorker(config.loop.precision),
         config=config.loop,
         seed=config.seed,
         progress=Progress(),
-    )
-    times = [time.time() for _ in steps]
-    return rate(times)
-
-
-def time_ray(config: ExperimentConfig) -> float:
-    """Return steps per second of a whole run on Ray, from its journal."""
-    connect(1)
-    with tempfile.TemporaryDirectory() as folder:
-        launch(ray_worker, {"config": config.model_dump(mode="json"), "run": folder}, workers=1)
-        return rate([line["time"] for line in read_lines(folder)])
+    ):
+        pass
 
 
 def ray_worker(payload: dict[str, Any]) -> None:
-    """Train on held batches, as a worker of a run."""
+    """Do a whole run, as its only worker."""
     config = ExperimentConfig.model_validate(payload["config"])
+    folder = Path(payload["folder"])
     set_up_process(1)
     torch.manual_seed(config.seed)
     record = RunRecord(settings=payload["config"], collection="held", manifest="", ingest={})
-    plan = session.Plan(payload["run"], record, config.seed, config.optim, config.loop)
+    plan = session.Plan(str(folder / "run"), record, config.seed, config.optim, config.loop)
+    (folder / "pid").write_text(str(psutil.Process().pid))
     session.run(
         plan,
         build_method(config.method),
-        lambda step: itertools.islice(held_batches(config), step, None),
+        lambda _: batches_in_turns("ray", config, folder, payload["blocks"]),
         worker=AcceleratedWorker(config.loop.precision),
         audience=payload["audience"],
     )
 
 
-def rate(times: list[float]) -> float:
-    """Steps per second after the warm-up, from the times at which steps ended."""
-    return (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
+class Referee(threading.Thread):
+    """Gives the first turn, and counts the CPU time of Ray's processes, without the worker."""
+
+    def __init__(self, folder: Path, blocks: int) -> None:
+        super().__init__()
+        self.cores = 0.0
+        """Busy on average until shortly before the last turn."""
+        self._folder, self._blocks = folder, blocks
+
+    def run(self) -> None:
+        """Wait for the worker, start, and look every second until the last turn begins."""
+        while not (self._folder / "pid").exists():
+            time.sleep(0.1)
+        time.sleep(3)
+        before, started = self._used(), time.perf_counter()
+        (self._folder / "turn").write_text("bare")
+        bare = self._folder / "bare"
+        while not bare.exists() or len(read_turns(bare)) < self._blocks:
+            time.sleep(1)
+            total = sum(used - before.get(pid, 0.0) for pid, used in self._used().items())
+            self.cores = total / (time.perf_counter() - started)
+
+    def _used(self) -> dict[int, float]:
+        worker = int((self._folder / "pid").read_text())
+        used = {}
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if process.pid != worker and "spawn_main" not in " ".join(process.cmdline()):
+                    times = process.cpu_times()
+                    used[process.pid] = times.user + times.system
+        return used
 
 
-def read_config(recipe: str, steps: int) -> ExperimentConfig:
-    """Shorten a recipe; one checkpoint at the end, after the last step is timed."""
-    changes = {"loop.steps": steps, "loop.checkpoint_every": steps, "optim.average": 0.0}
-    return ExperimentConfig.read(recipe_path(recipe)).override(changes)
+def compare(config: ExperimentConfig, blocks: int) -> dict[str, float]:
+    """Let both take turns; return their rates."""
+    steps = BLOCK * blocks + 1  # one more, so that the last turn's end is noticed
+    config = config.override(
+        {"loop.steps": steps, "loop.checkpoint_every": steps, "optim.average": 0.0}
+    )
+    connect(2)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "turn").write_text("")
+        context = multiprocessing.get_context("spawn")
+        bare = context.Process(target=bare_process, args=(config, folder, blocks))
+        bare.start()
+        payload = {"config": config.model_dump(mode="json"), "folder": name, "blocks": blocks}
+        referee = Referee(folder, blocks)
+        referee.start()
+        launch(ray_worker, payload, workers=1)
+        bare.join()
+        referee.join()
+        # The last turns overlap the other's end.
+        turns = {kind: read_turns(folder / kind)[WARM_UP:-1] for kind in KINDS}
+    wall, processor = ({kind: [turn[i] for turn in turns[kind]] for kind in KINDS} for i in (0, 1))
+    return {
+        "bare_steps_per_s": BLOCK / statistics.median(wall["bare"]),
+        "ray_steps_per_s": BLOCK / statistics.median(wall["ray"]),
+        "share_kept": share_kept(wall),
+        "share_kept_in_processor_time": share_kept(processor),
+        "turns": len(turns["ray"]),
+        "cores_busy_with_ray": referee.cores,
+    }
 
 
-def measure(kind: str, recipe: str, steps: int) -> float:
-    """Time one kind in a program of its own."""
-    command = [sys.executable, __file__, recipe, "--steps", str(steps), "--only", kind]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+def share_kept(seconds: dict[str, list[float]]) -> float:
+    """Compare each turn with the one before it, and take the median."""
+    pairs = zip(seconds["bare"], seconds["ray"], strict=True)
+    return statistics.median(bare / ray for bare, ray in pairs)
+
+
+def read_turns(path: Path) -> list[tuple[float, float]]:
+    """Read what `batches_in_turns` noted: wall and processor time, in seconds."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return [(float(wall), float(processor)) for wall, processor in lines]
 
 
 def main() -> None:
-    """Alternate, and compare the best."""
+    """Read the command line, compare, print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("recipe", nargs="?", default="dystab_dynamic_cpu")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["bare", "ray"], help=argparse.SUPPRESS)
+    parser.add_argument("--blocks", type=int, default=40, help="turns of each (default: 40)")
     arguments = parser.parse_args()
-    timers = {"bare": time_bare, "ray": time_ray}
-    if arguments.only:
-        print(timers[arguments.only](read_config(arguments.recipe, arguments.steps)))
-        return
-    rates: dict[str, list[float]] = {kind: [] for kind in timers}
-    for _ in range(arguments.rounds):
-        for kind, measured in rates.items():
-            measured.append(measure(kind, arguments.recipe, arguments.steps))
-            print(f"{kind:5} {measured[-1]:.3f} steps/s", file=sys.stderr)
-    best = {kind: max(measured) for kind, measured in rates.items()}
-    print(json.dumps({"steps_per_s": rates, "share_kept": best["ray"] / best["bare"]}))
+    config = ExperimentConfig.read(recipe_path(arguments.recipe))
+    print(json.dumps(compare(config, arguments.blocks)))
 
 
 if __name__ == "__main__":
