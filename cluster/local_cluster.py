@@ -42,34 +42,12 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
         token = Path(folder, "token")
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
-        access = {
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN_PATH": str(token),
-            # Ray replaces 127.0.0.1 by the machine's own address, where nobody listens, unless
-            # it holds the machine for one that clusters cannot span.
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        }
-        os.environ |= access | {
-            "RAY_USAGE_STATS_ENABLED": "0",
-            # A job finds the programs that were installed beside this Python.
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        }
-        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
-            os.environ.pop(name, None)
+        access = set_environment(token)
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - reads the variables when imported
 
         port = dashboard_port or free_port()
         common = {"num_cpus": cpus, "node_ip_address": HOST, "object_store_memory": STORE_BYTES}
-        head = common | {
-            "temp_dir": folder,
-            "gcs_server_port": free_port(),
-            "include_dashboard": True,
-            "dashboard_host": HOST,
-            "dashboard_port": port,
-            # Jobs go through this agent; on Ray's own port another cluster's may be listening.
-            "dashboard_agent_listen_port": free_port(),
-        }
-        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster = Cluster(initialize_head=True, head_node_args=common | head_options(folder, port))
         try:
             for _ in range(nodes - 1):
                 cluster.add_node(**common)
@@ -81,6 +59,38 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
             }
         finally:
             cluster.shutdown()
+
+
+def set_environment(token: Path) -> dict[str, str]:
+    """Set what Ray reads when it is imported; return what others need to reach the cluster."""
+    access = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        # Ray replaces 127.0.0.1 by the machine's own address, where nobody listens, unless it
+        # holds the machine for one that clusters cannot span.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+    os.environ |= access | {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # A job finds the programs that were installed beside this Python.
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
+        os.environ.pop(name, None)
+    return access
+
+
+def head_options(folder: str, dashboard_port: int) -> dict[str, object]:
+    """Return what the head has and other nodes have not."""
+    return {
+        "temp_dir": folder,
+        "gcs_server_port": free_port(),
+        "include_dashboard": True,
+        "dashboard_host": HOST,
+        "dashboard_port": dashboard_port,
+        # Jobs go through this agent; on Ray's own port another cluster's may be listening.
+        "dashboard_agent_listen_port": free_port(),
+    }
 
 
 def free_port() -> int:

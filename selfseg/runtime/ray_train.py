@@ -59,11 +59,7 @@ def train(
         return
     connect(workers)
     payload = {"record": record.model_dump(mode="json"), "run_url": run_url, "wandb": wandb}
-    try:
-        launch(train_worker, payload, workers=workers)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from the newest checkpoint")  # noqa: T201
-        raise
+    _launch(payload, workers)
 
 
 def train_worker(payload: dict[str, Any]) -> None:
@@ -98,6 +94,14 @@ def train_worker(payload: dict[str, Any]) -> None:
         audience=payload["audience"],
         log=log,
     )
+
+
+def _launch(payload: dict[str, Any], workers: int) -> None:
+    try:
+        launch(train_worker, payload, workers=workers)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on from the newest checkpoint")  # noqa: T201
+        raise
 
 
 def workers_here() -> int:

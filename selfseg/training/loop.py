@@ -116,8 +116,7 @@ def train(
 ) -> Iterator[Step]:
     """Let the players take turns until `config.steps`; yield after every step.
 
-    `batches` never ends and is positioned at `progress.step`, which is advanced before each
-    yield: whoever drives the loop may save everything there and go on from it later.
+    `batches` never ends and starts at step `progress.step`, which advances before each yield.
 
     Raises:
         UserError: more than `config.max_skipped` steps had no finite loss or gradient; names
@@ -139,12 +138,12 @@ def train(
         if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
             wrapped[player].step()
         else:
-            progress.skipped += 1
-            _check_budget(progress, player, objective, worker, config)
+            _skip(progress, player, objective, worker, config)
         wrapped[player].zero_grad()
-        number, progress.step = progress.step, progress.step + 1
+        progress.step += 1
         terms = {**objective.terms, "loss": objective.loss.detach(), "gradient_norm": norm}
-        yield Step(number, player, terms, arrived - started, time.perf_counter() - arrived)
+        computed = time.perf_counter() - arrived
+        yield Step(progress.step - 1, player, terms, arrived - started, computed)
 
 
 def to_device(batch: FramePairs, device: torch.device) -> FramePairs:
@@ -177,10 +176,11 @@ def _require_gradients(parameters: list[nn.Parameter], *, needed: bool) -> None:
         parameter.requires_grad_(needed)
 
 
-def _check_budget(
+def _skip(
     progress: Progress, player: str, objective: Objective, worker: Worker, config: LoopConfig
 ) -> None:
-    """Give up when too many steps were skipped; every worker arrives here at the same step."""
+    """Leave a step out, or give up; every worker arrives here at the same step."""
+    progress.skipped += 1
     values = {**objective.terms, "loss": objective.loss}
     culprits = [name for name, value in values.items() if not value.detach().isfinite().item()]
     named = worker.gather(f"term {culprits[0]}" if culprits else "")

@@ -88,39 +88,50 @@ def run(
 ) -> None:
     """Train `method` to the end, from the newest checkpoint of the run if there is one.
 
-    Collective. The weights at the end depend on the plan, the batches and the number of
-    workers alone, however often the run was stopped in between.
+    Collective. The weights at the end depend on plan, batches and number of workers alone,
+    however often the run was stopped.
 
     Args:
         plan: the same on every worker.
         method: with the same fresh weights on every worker.
-        open_batches: from a step to this worker's endless batches from that step on.
+        open_batches: from a step to this worker's endless batches from there on.
         worker: this process.
         audience: hears of progress and of checkpoints.
         log: gets curves, from worker 0.
-        optimisers: by player; by default those that the plan describes.
+        optimisers: by player; None: those of the plan.
     """
     method.players.to(worker.device).train()
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
     trainee = Trainee(method, optimisers, plan, worker)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
-    meter = Meter(plan.loop.steps)
-    if worker.rank == 0:
-        audience.report(Report(trainee.progress.step, plan.loop.steps, notes=tuple(notes)))
+    if trainee.speaks:
+        audience.report(Report(trainee.progress.step, trainee.steps, notes=tuple(notes)))
     with ExitStack() as stack:
         if log is not None:
             stack.callback(log.close)
         batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
+        _record(trainee, batches, journal, audience, log)
+
+
+def _record(
+    trainee: "Trainee",
+    batches: Iterator[FramePairs],
+    journal: Journal,
+    audience: Audience,
+    log: CurveLog | None,
+) -> None:
+    """Take the steps that are left; note, save and tell along the way."""
+    meter = Meter(trainee.steps)
+    checkpoint_s = 0.0
+    for step in trainee.train(batches):
+        journal.add(step, checkpoint_s=checkpoint_s)
+        meter.add(step)
         checkpoint_s = 0.0
-        for step in trainee.train(batches):
-            journal.add(step, checkpoint_s=checkpoint_s)
-            meter.add(step)
-            checkpoint_s = 0.0
-            if trainee.checkpoint_is_due():
-                checkpoint_s = _save(trainee, journal, meter, audience)
-            if worker.rank == 0 and meter.is_due(trainee.progress.step):
-                _tell(meter.report(trainee.progress.step), audience, log)
+        if trainee.checkpoint_is_due():
+            checkpoint_s = _save(trainee, journal, meter, audience)
+        if trainee.speaks and meter.is_due(trainee.progress.step):
+            _tell(meter.report(trainee.progress.step), audience, log)
 
 
 def _save(trainee: "Trainee", journal: Journal, meter: "Meter", audience: Audience) -> float:
@@ -151,6 +162,8 @@ class Trainee:
         self, method: Method, optimisers: dict[str, Optimizer], plan: Plan, worker: Worker
     ) -> None:
         self.progress = Progress()
+        self.steps = plan.loop.steps
+        self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
         self._plan, self._worker = plan, worker
         # The loop puts wrappers in the place of players; these stay what they are.
