@@ -119,8 +119,7 @@ def train(
     `batches` never ends and starts at step `progress.step`, which advances before each yield.
 
     Raises:
-        UserError: more than `config.max_skipped` steps had no finite loss or gradient; names
-            the step and the term.
+        UserError: more than `config.max_skipped` steps were not finite; names step and term.
     """
     cast = Cast(method.players, worker)
     wrapped = {name: worker.wrap_optimiser(each) for name, each in optimisers.items()}
