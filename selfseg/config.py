@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -48,11 +48,12 @@ class Config(BaseModel):
         tree = self.model_dump(mode="json")
         for path, value in changes.items():
             *parents, leaf = path.split(".")
-            node: Any = tree
+            node = tree
             for parent in parents:
-                node = node.get(parent) if isinstance(node, dict) else None
-            if not isinstance(node, dict):
-                raise UsageError(f"setting {path}: {'.'.join(parents)} holds no settings")
+                child: Any = node.get(parent)
+                if not isinstance(child, dict):
+                    raise UsageError(f"setting {path}: {'.'.join(parents)} holds no settings")
+                node = cast(dict[str, Any], child)
             node[leaf] = value
         return type(self).parse(tree, origin="setting")
 

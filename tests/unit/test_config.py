@@ -1,0 +1,53 @@
+import pytest
+
+from selfseg.config import Config, parse_change
+from selfseg.errors import UsageError
+
+
+class Engine(Config):
+    power: float = 1.0
+
+
+class Car(Config):
+    engine: Engine = Engine()
+    doors: int = 4
+
+
+def test_a_dotted_change_reaches_the_nested_setting_and_leaves_the_original():
+    car = Car()
+    assert car.override({"engine.power": 2.5, "doors": 2}) == Car(engine=Engine(power=2.5), doors=2)
+    assert car == Car()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"engine.pwer": 1}, r"setting: engine\.pwer: no such setting"),
+        ({"motor.power": 1}, r"setting motor\.power: motor holds no settings"),
+        ({"doors.left": 1}, r"setting doors\.left: doors holds no settings"),
+        ({"doors": "many"}, r"setting: doors: .*integer.*'many'"),
+    ],
+)
+def test_a_wrong_change_names_the_path_and_what_is_wrong(change, message):
+    with pytest.raises(UsageError, match=message):
+        Car().override(change)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a.b=3", 3), ("a.b=[1, 2]", [1, 2]), ("a.b=true", True), ("a.b=cosine", "cosine")],
+)
+def test_the_value_of_a_change_is_toml_or_else_text(text, value):
+    assert parse_change(text) == ("a.b", value)
+
+
+def test_a_change_without_a_value_is_refused():
+    with pytest.raises(UsageError, match=r"--set steps: expected a\.b=value"):
+        parse_change("steps")
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text("doors = ")
+    with pytest.raises(UsageError, match=r"recipe\.toml: not TOML"):
+        Car.read(path)
