@@ -41,8 +41,10 @@ def evaluate(args: argparse.Namespace) -> None:
     from selfseg.evaluation.scores import comparison
     from selfseg.prediction.evaluate import Subject, find_benchmark, keep, record, write_json
     from selfseg.prediction.evaluate import evaluate as score
+    from selfseg.prediction.segment import compute_device
 
-    common = {"gaps": args.gaps, "crf": args.crf, "device": args.device or default_device()}
+    device = str(compute_device(args.device))
+    common = {"gaps": args.gaps, "crf": args.crf, "device": device}
     subjects = [Subject(baseline=name, **common) for name in args.baseline]
     if args.checkpoint:
         subjects.insert(0, Subject(checkpoint=args.checkpoint, **common))
@@ -64,12 +66,11 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace) -> None:
     """Segment images, folders of frames and videos: masks, overlays, a line for each frame."""
-    import torch
-
     from selfseg.experiment import load_model
     from selfseg.prediction.predict import predict as segment
+    from selfseg.prediction.segment import compute_device
 
-    device = torch.device(args.device or default_device())
+    device = compute_device(args.device)
     model = load_model(args.checkpoint, device)
     summary = segment(model, args.inputs, args.output, gaps=args.gaps, crf=args.crf, device=device)
     print(
@@ -85,13 +86,6 @@ def report(args: argparse.Namespace) -> None:
     from selfseg.reporting.report import write_report
 
     print(write_report(args.run))
-
-
-def default_device() -> str:
-    """Name the device that a model runs on unless told otherwise."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def gaps(text: str) -> tuple[int, ...]:

@@ -197,6 +197,7 @@ def _scored(subject: Subject, sources: Sequence[Source], processes: int) -> Iter
         for source in sources:
             yield score_source(segmenter, source, crf=subject.crf)
         return
+    subject.segmenter()  # a mistake shows here by its own name; in a pool it would only break it
     with ProcessPoolExecutor(
         processes,
         # Threads of torch and OpenCV do not survive a fork.

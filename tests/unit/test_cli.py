@@ -1,0 +1,43 @@
+"""A mistake on the command line ends in one line and the right exit status."""
+
+import pytest
+
+from selfseg.cli import main
+
+TRAIN = ["--collection", "nowhere", "--run", "run"]
+
+
+def ended(arguments, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    return end.value.code, capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "no_such", *TRAIN], 2, "no recipe no_such"),
+        (["train", "no_such.toml", *TRAIN], 2, "no recipe no_such.toml"),
+        (["train", "dystab_dynamic_cpu", *TRAIN, "--set", "loop.stepz=3"], 2, "loop.stepz"),
+        (["train", "dystab_dynamic_cpu", *TRAIN, "--set", "loop.steps=many"], 2, "'many'"),
+        (["train", "dystab_dynamic_cpu", *TRAIN, "--set", "loop.steps"], 2, "a.b=value"),
+        (["train", "dystab_dynamic_cpu", *TRAIN, "--workers", "3"], 2, "16"),
+        (["train", "dystab_dynamic_cpu", *TRAIN], 1, "nowhere"),
+        (["evaluate", "--collection", "nowhere"], 2, "--baseline NAME"),
+        (["evaluate", "--baseline", "centre"], 2, "--root DIR"),
+        (["evaluate", "--baseline", "centre", "--root", "nowhere"], 1, "nowhere"),
+        (["evaluate", "--baseline", "centre", "--device", "abacus"], 2, "abacus"),
+        (["predict", "nowhere", "video.mp4", "--output", "masks"], 1, "nowhere"),
+        (["report", "nowhere"], 1, "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(
+    arguments, code, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    status, lines = ended(arguments, capsys)
+    assert status == code
+    assert len(lines) == 1
+    assert lines[0].startswith("selfseg: ")
+    assert message in lines[0]
+    assert not list(tmp_path.iterdir())  # nothing half-written
