@@ -21,7 +21,8 @@ $(BIKES): | setup
 
 demo: setup $(filter $(BIKES),$(VIDEOS))  ## from video files to masks and a report, for real
 	$(BIN)/python tools/shard_videos.py $(VIDEOS) --output $(DEMO)/collection
-	$(BIN)/selfseg train dystab_dynamic_cpu --collection $(DEMO)/collection --run $(DEMO)/run
+	$(BIN)/selfseg train dystab_dynamic_cpu --collection $(DEMO)/collection --run $(DEMO)/run \
+		--set loop.steps=600 --set method.imitation_steps=400
 	$(BIN)/selfseg predict $(DEMO)/run $(VIDEOS) --output $(DEMO)/masks --crf
 	$(BIN)/selfseg report $(DEMO)/run
 	@echo "Masks and overlays: $(DEMO)/masks    Report: $(DEMO)/run/report.html"
