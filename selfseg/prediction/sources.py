@@ -108,15 +108,14 @@ class LocalSource:
     def _frames(self, video: Video, preparation: Preparation) -> Iterator[SourceFrame]:
         settings = preparation.ingest.override({"gaps": preparation.gaps})
         earlier: deque[MovingFrame] = deque(maxlen=max(preparation.gaps))
-        # The second decoding costs little beside the flow, and holds one full-size frame at a time.
-        for moving, frame in zip(moving_frames(video, settings), video.frames(), strict=True):
+        for moving in moving_frames(video, settings):
             name = self._frame_name(video, moving.number)
             yield SourceFrame(
                 name,
                 moving.number,
                 moving.time_s,
                 moving.image,
-                frame.image,
+                moving.original,
                 video.height,
                 video.width,
                 _pairs(name, moving, earlier, preparation),
