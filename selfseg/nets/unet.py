@@ -19,6 +19,15 @@ def convolution(
     )
 
 
+def logits_head(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return the convolution to logits that begin near zero: undecided everywhere."""
+    head = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.normal_(head.weight, std=0.01)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
+    return head
+
+
 class UNet(nn.Module):
     """Four halvings, a dilated middle, and back to half the input's grid; then bilinear.
 
@@ -41,10 +50,7 @@ class UNet(nn.Module):
         self.decode_eighth = convolution(8 * width, 3 * width)
         self.decode_quarter = convolution(5 * width, 2 * width)
         self.decode_half = convolution(3 * width, width)
-        self.head = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        if self.head.bias is not None:
-            nn.init.zeros_(self.head.bias)
+        self.head = logits_head(width, outputs)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
         """Return logits on the input's grid."""

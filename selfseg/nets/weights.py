@@ -1,0 +1,60 @@
+"""Weights that others trained, from a file or from where they were published."""
+
+import pickle
+from io import BytesIO
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, hub
+
+from selfseg import storage
+from selfseg.errors import UserError
+
+
+def read_weights(url: str) -> dict[str, Tensor]:
+    """Read the tensors of a file by name: safetensors, or what `torch.save` wrote.
+
+    Nothing in the file is executed.
+
+    Args:
+        url: a path or an s3:// URL; the suffix .safetensors says which of the two it is.
+
+    Raises:
+        StorageError: there is none, or it cannot be reached.
+        UserError: the file is damaged, or holds something else.
+    """
+    data = storage.read(url)
+    try:
+        if url.endswith(".safetensors"):
+            return safetensors.torch.load(data)
+        weights = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError):
+        raise UserError(
+            f"{url}: not a file of weights, or a damaged one; give what torch.save or "
+            "safetensors wrote of a state_dict()"
+        ) from None
+    if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
+        raise UserError(f"{url}: holds more than tensors by name; save the network's state_dict()")
+    return weights
+
+
+def download_weights(url: str) -> dict[str, Tensor]:
+    """Fetch published weights once; later calls read the copy that PyTorch keeps.
+
+    Args:
+        url: http(s); a hash in its name is compared with what arrives.
+
+    Raises:
+        UserError: out of reach, or not what was published.
+    """
+    try:
+        return hub.load_state_dict_from_url(
+            url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{url}: cannot be loaded ({reason}); fetch it by other means, and give the path of "
+            f"the file or put it into {hub.get_dir()}/checkpoints"
+        ) from None
