@@ -52,9 +52,11 @@ def download_weights(url: str) -> dict[str, Tensor]:
         return hub.load_state_dict_from_url(
             url, map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{url}: cannot be loaded ({reason}); fetch it by other means, and give the path of "
-            f"the file or put it into {hub.get_dir()}/checkpoints"
-        ) from None
+    except (pickle.UnpicklingError, EOFError):
+        reason = "what came is no file of weights"
+    except (OSError, RuntimeError) as error:
+        reason = str(error)
+    raise UserError(
+        f"{url}: {reason}; fetch it by other means, and give the path of the file or put it into "
+        f"{hub.get_dir()}/checkpoints"
+    )
