@@ -1,7 +1,24 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
-from selfseg.ops.crf import refine
+from selfseg.ops.crf import CrfSettings, refine, refine_batch
+
+Refine = Callable[[np.ndarray, np.ndarray, CrfSettings], np.ndarray]
+
+
+def refine_as_a_batch_of_one(
+    image: np.ndarray, mask: np.ndarray, settings: CrfSettings
+) -> np.ndarray:
+    batch = torch.tensor(image / 255, dtype=torch.float32).permute(2, 0, 1)[None]
+    return refine_batch(batch, torch.tensor(mask)[None, None], settings)[0, 0].numpy()
+
+
+@pytest.fixture(params=[refine, refine_as_a_batch_of_one], ids=["one", "batch"])
+def refine_one(request: pytest.FixtureRequest) -> Refine:
+    return request.param
 
 
 @pytest.fixture
@@ -13,20 +30,30 @@ def scene() -> tuple[np.ndarray, np.ndarray]:
     return image, truth
 
 
-def test_a_sloppy_outline_snaps_to_the_colours(scene):
+def test_a_sloppy_outline_snaps_to_the_colours(scene, refine_one):
     image, truth = scene
     sloppy = np.roll(truth, (4, -5), (0, 1)).astype(np.float32) * 0.7 + 0.15
     wrong_before = np.count_nonzero((sloppy > 0.5) != truth)
-    wrong_after = np.count_nonzero((refine(image, sloppy) > 0.5) != truth)
+    wrong_after = np.count_nonzero((refine_one(image, sloppy, CrfSettings()) > 0.5) != truth)
     assert wrong_before > 400
     assert wrong_after == 0
 
 
-def test_without_either_pull_the_mask_comes_back_clipped(scene):
+def test_without_either_pull_the_mask_comes_back_clipped(scene, refine_one):
     image, truth = scene
     mask = truth.astype(np.float32)
-    refined = refine(image, mask, colour_weight=0.0, smooth_weight=0.0, certainty=0.9)
+    settings = CrfSettings(colour_weight=0.0, smooth_weight=0.0, certainty=0.9)
+    refined = refine_one(image, mask, settings)
     np.testing.assert_allclose(refined, np.where(truth, 0.9, 0.1), atol=1e-6)
+
+
+def test_smoothing_alone_is_blind_to_colour(scene, refine_one):
+    image, truth = scene
+    sloppy = np.roll(truth, (4, -5), (0, 1)).astype(np.float32) * 0.7 + 0.15
+    settings = CrfSettings(colour_weight=0.0)
+    inverted = refine_one(255 - image, sloppy, settings)
+    np.testing.assert_array_equal(refine_one(image, sloppy, settings), inverted)
+    assert np.count_nonzero((inverted > 0.5) != truth) > 300
 
 
 def test_neither_the_image_nor_the_mask_is_changed(scene):
@@ -35,3 +62,18 @@ def test_neither_the_image_nor_the_mask_is_changed(scene):
     image.setflags(write=False)
     mask.setflags(write=False)
     refine(image, mask)
+
+
+def test_images_of_a_batch_do_not_see_each_other():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, 30, 41, generator=generator)
+    masks = torch.rand(3, 1, 30, 41, generator=generator)
+    together = refine_batch(images, masks)
+    for one in range(3):
+        alone = refine_batch(images[one : one + 1], masks[one : one + 1])
+        torch.testing.assert_close(together[one : one + 1], alone, rtol=0, atol=1e-5)
+
+
+def test_a_refined_batch_passes_no_gradient():
+    masks = torch.rand(1, 1, 20, 20, requires_grad=True)
+    assert not refine_batch(torch.rand(1, 3, 20, 20), masks).requires_grad
