@@ -51,7 +51,7 @@ class Lattice:
         for before, after in self.neighbours:
             held = held + 0.5 * (held.index_select(1, before) + held.index_select(1, after))
         seen = held.index_select(1, self.corners.flatten()).view(-1, axes, points)
-        # Of a corner's value 1 stays, and 2^-d comes back around its simplices; the peak shall be 1.
+        # Of a corner's value 1 stays and 2^-d comes back around its simplices: make the peak 1.
         return (self.weights * seen).sum(1).reshape(signals.shape) / (1 + 2.0 ** (1 - axes))
 
 
