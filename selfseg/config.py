@@ -1,7 +1,7 @@
 """How every room declares its settings, and how they are read and changed."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -26,8 +26,9 @@ class Config(BaseModel):
             return cls.model_validate(dict(tree))
         except ValidationError as error:
             first = error.errors()[0]
-            path = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{origin}: {path}: {_explain(first)}") from None
+            path = ".".join(_path(tree, first["loc"]))
+            named = f"{origin}: {path}" if path else origin
+            raise UsageError(f"{named}: {_explain(first)}") from None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -69,7 +70,19 @@ def parse_change(text: str) -> tuple[str, object]:
         return path, value
 
 
+def _path(tree: Mapping[str, Any], location: Sequence[int | str]) -> Iterator[str]:
+    """Name the keys on the way to an error; the tag of a union lies on it but is no key."""
+    node: Any = tree
+    for part in location:
+        inside = cast(dict[str, Any], node) if isinstance(node, dict) else dict[str, Any]()
+        if part in inside or inside.get("name") != part:
+            node = inside.get(str(part))
+            yield str(part)
+
+
 def _explain(error: Any) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
     if error["type"] == "extra_forbidden":
         return "no such setting"
     if error["type"] == "missing":

@@ -1,10 +1,13 @@
 """The nouns every room shares. Types only: nothing here computes."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+
+View = Literal["dynamic", "static", "fused"]
+"""What a mask is seen by: motion, a single image, or both together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,7 @@ class FramePairs:
     camera: the part of `flow` that a model of the camera's motion explains
     camera_back: the same for `flow_back`
     keys: the first frames' sample keys
+    truth: annotated masks of the first frames, 0 or 1; only a supervised method is given them
     """
 
     image: Float[Tensor, "b 3 h w"]
@@ -27,6 +31,7 @@ class FramePairs:
     camera: Float[Tensor, "b 2 h w"]
     camera_back: Float[Tensor, "b 2 h w"]
     keys: tuple[str, ...]
+    truth: Float[Tensor, "b 1 h w"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,22 @@ class Objective:
     terms: dict[str, Float[Tensor, ""]]
 
 
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Consecutive steps with one purpose; learning rates run through their schedule once in each.
+
+    start, stop: its first step, and the one after its last
+    rate: share of the learning rate that holds in it
+    completes: the round whose models are there at its end, which are kept; None: none
+    """
+
+    name: str
+    start: int
+    stop: int
+    rate: float = 1.0
+    completes: int | None = None
+
+
 class Method(Protocol):
     """A paper as the training loop sees it: players who take turns, each with an objective.
 
@@ -49,7 +70,24 @@ class Method(Protocol):
     """
 
     players: nn.ModuleDict
-    needs_motion: bool
+
+    views: tuple[View, ...]
+    """What it can segment by, the best one for a video first."""
+
+    phases: tuple[Phase, ...]
+    """The whole run in order; empty: all of it is one phase."""
+
+    def initialise(self) -> None:
+        """Fetch the initial weights that the settings name; only a fresh run needs them.
+
+        Raises:
+            UserError: they are out of reach, or not of this network.
+        """
+        ...
+
+    def prepare(self, step: int) -> None:
+        """Change what changes between two steps; `step` is the one to come, maybe once more."""
+        ...
 
     def player_at(self, step: int) -> str:
         """Name the player who moves at `step`."""
@@ -61,6 +99,9 @@ class Method(Protocol):
         """Score `batch` from the point of view of `player`; random draws come from `generator`."""
         ...
 
-    def segment(self, batch: FramePairs) -> Float[Tensor, "b 1 h w"]:
-        """Return foreground probability, [0, 1]."""
+    def segment(self, frame: FramePairs, view: View) -> Float[Tensor, "h w"]:
+        """Return one frame's foreground probability, [0, 1], given all its pairs.
+
+        The static view looks at the first pair's image alone.
+        """
         ...

@@ -2,21 +2,26 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Self
 
 import torch
+from pydantic import Field, model_validator
 
 from selfseg.config import Config
 from selfseg.contracts import Method
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import DataConfig
 from selfseg.errors import UsageError
-from selfseg.methods.dystab.config import DynamicConfig
+from selfseg.methods.dystab.bootstrap import Bootstrap, phases
+from selfseg.methods.dystab.config import BootstrapConfig, DynamicConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.training import checkpoint
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
 
 RECIPES = Path(__file__).parent / "recipes"
+
+MethodConfig = Annotated[DynamicConfig | BootstrapConfig, Field(discriminator="name")]
 
 
 class ExperimentConfig(Config):
@@ -25,10 +30,21 @@ class ExperimentConfig(Config):
     seed: int = 0
     """Seeds weights, reading order, augmentation and every draw of a step."""
 
-    method: DynamicConfig
+    method: MethodConfig
     data: DataConfig
     optim: OptimisersConfig
     loop: LoopConfig
+
+    start: dict[str, str] = Field(default_factory=dict)
+    """Players that begin with the weights they have in another run: its URL, by player."""
+
+    @model_validator(mode="after")
+    def _lasts_as_long_as_its_phases(self) -> Self:
+        if isinstance(self.method, BootstrapConfig):
+            steps = phases(self.method)[-1].stop
+            if self.loop.steps != steps:
+                raise ValueError(f"loop.steps must be {steps}, the sum of the method's phases")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +73,39 @@ def recipe_path(recipe: str) -> Path:
     return path
 
 
-def build_method(config: DynamicConfig) -> Method:
+def build_method(config: MethodConfig) -> Method:
     """Turn settings into the method they describe, with fresh weights."""
     match config:
         case DynamicConfig():
             return DynamicModel(config)
+        case BootstrapConfig():
+            return Bootstrap(config)
+
+
+def begin(method: Method, config: ExperimentConfig) -> None:
+    """Give a fresh run's players the weights that its settings name.
+
+    Raises:
+        UsageError: `start` names a player that one of the two runs does not have.
+        UserError: weights are out of reach, damaged, or of another network.
+    """
+    method.initialise()
+    for name, url in config.start.items():
+        if name not in method.players:
+            known = ", ".join(method.players)
+            raise UsageError(f"setting start.{name}: no such player; there are {known}")
+        saved = checkpoint.read_inference(checkpoint.resolve(url)).weights
+        prefix = f"{name}."
+        own = {key.removeprefix(prefix): w for key, w in saved.items() if key.startswith(prefix)}
+        if not own:
+            raise UsageError(f"setting start.{name}: {url} has no such player")
+        try:
+            method.players[name].load_state_dict(own)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise UsageError(
+                f"setting start.{name}: {url} has another network in its place: {reason}"
+            ) from None
 
 
 def load_model(url: str, device: torch.device) -> Model:

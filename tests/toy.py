@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from selfseg.contracts import FramePairs, Objective
+from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
@@ -19,9 +19,17 @@ BATCH = 12
 class Game:
     """A guesser of flow from the image, and a judge of where it is wrong; 2 : 1 turns."""
 
-    needs_motion = True
+    views: tuple[View, ...] = ("static",)
 
-    def __init__(self, *, dropout: float = 0.0, poison: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        *,
+        dropout: float = 0.0,
+        poison: frozenset[int] = frozenset(),
+        phases: tuple[Phase, ...] = (),
+    ) -> None:
+        self.phases = phases
+        self.prepared: list[int] = []
         torch.manual_seed(0)
         self.poison = poison
         self.players = nn.ModuleDict(
@@ -38,6 +46,12 @@ class Game:
                 ),
             }
         )
+
+    def initialise(self) -> None:
+        """Keep the random weights."""
+
+    def prepare(self, step: int) -> None:
+        self.prepared.append(step)
 
     def player_at(self, step: int) -> str:
         return "judge" if step % 3 == 2 else "guesser"
@@ -56,9 +70,10 @@ class Game:
             loss = loss * torch.nan
         return Objective(loss, {"error": error_term.detach(), "doubt": doubt_term.detach()})
 
-    def segment(self, batch: FramePairs) -> Tensor:
-        guess = self.players["guesser"](batch.image)
-        return self.players["judge"](torch.cat([batch.image, guess], 1)).sigmoid()
+    def segment(self, frame: FramePairs, view: View) -> Tensor:
+        assert view == "static"
+        guess = self.players["guesser"](frame.image)
+        return self.players["judge"](torch.cat([frame.image, guess], 1)).sigmoid()[0, 0]
 
 
 def toy_batches(step: int, rank: int = 0, world_size: int = 1) -> Iterator[FramePairs]:

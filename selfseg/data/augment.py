@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from selfseg.config import Config
 from selfseg.data.collection import Collection
 from selfseg.data.draws import uniforms
-from selfseg.data.pairs import CameraModel, Pair, PairAddress, View, gaps_of, on_grid, read_pair
+from selfseg.data.pairs import CameraModel, Crop, Pair, PairAddress, gaps_of, on_grid, read_pair
 
 Share = Annotated[float, Field(ge=0, le=1)]
 CropSide = Annotated[float, Field(gt=0, le=1)]
@@ -83,7 +83,7 @@ def draw_pair(
     address = PairAddress(ordinal, gap, drawn[1] < augmentation.reverse)
     least, largest = augmentation.crop
     side = least + drawn[2] * (largest - least)
-    view = View(
+    view = Crop(
         top=drawn[3] * (1 - side),
         left=drawn[4] * (1 - side),
         side=side,

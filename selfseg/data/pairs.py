@@ -60,7 +60,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Crop:
     """The part of the frame that is looked at, in shares of the frame's sides, maybe mirrored."""
 
     top: float = 0.0
@@ -77,7 +77,7 @@ class View:
         return slice(top, bottom), slice(left, right)
 
 
-WHOLE_FRAME = View()
+WHOLE_FRAME = Crop()
 
 
 def gaps_of(record: Record, gaps: Sequence[int]) -> list[int]:
@@ -132,7 +132,7 @@ def camera_fields(
     return forward, backward
 
 
-def on_grid(pair: Pair, height: int, width: int, view: View = WHOLE_FRAME) -> Pair:
+def on_grid(pair: Pair, height: int, width: int, view: Crop = WHOLE_FRAME) -> Pair:
     """Crop, mirror and resize all parts of a pair alike, to a grid of `height` x `width`.
 
     A crop of h0 x w0 pixels makes flow values height / h0 and width / w0 as large; a mirrored
@@ -161,7 +161,7 @@ def to_batch(pairs: Sequence[Pair]) -> FramePairs:
 
 
 def _seen(
-    array: Shaped[np.ndarray, "rows columns channels"], view: View, height: int, width: int
+    array: Shaped[np.ndarray, "rows columns channels"], view: Crop, height: int, width: int
 ) -> Shaped[np.ndarray, "{height} {width} channels"]:
     """Return the view of an array (h, w, c) on the grid."""
     crop = array[view.window(*array.shape[:2])]
@@ -173,7 +173,7 @@ def _seen(
 
 
 def _seen_flow(
-    flow: Float32[np.ndarray, "rows columns 2"], view: View, height: int, width: int
+    flow: Float32[np.ndarray, "rows columns 2"], view: Crop, height: int, width: int
 ) -> Float32[np.ndarray, "{height} {width} 2"]:
     """Return the view of a flow on the grid, in pixels of the grid."""
     rows, columns = view.window(*flow.shape[:2])

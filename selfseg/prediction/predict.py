@@ -116,7 +116,7 @@ def _predicted(
 
 def _check_motion(model: Model, sources: Sequence[Source]) -> None:
     still = next((source.name for source in sources if source.still), None)
-    if still and model.method.needs_motion:
+    if still and "static" not in model.method.views:
         raise UserError(
             f"{still}: a single image shows no motion, and {model.url} segments by motion; "
             "give a video or a folder of its frames"

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
 
-from selfseg.contracts import FramePairs
+from selfseg.contracts import FramePairs, View
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.motion import resize as resize_image
-from selfseg.data.pairs import Pair, on_grid, to_batch
+from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, on_grid
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.baselines import (
     BASELINES,
@@ -26,7 +28,9 @@ from selfseg.evaluation.baselines import (
 from selfseg.experiment import Model
 from selfseg.ops.crf import refine
 from selfseg.ops.masks import foreground_side, resize
+from selfseg.prediction.crops import AUGMENTED, averaged
 from selfseg.prediction.sources import HOMOGRAPHY_GAP, Preparation, Source, SourceFrame
+from selfseg.training.loop import to_device
 
 CRF_HEIGHT = 240
 """Rows of the image that the CRF sees; its reaches are meant for this."""
@@ -50,40 +54,43 @@ class Segmenter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelSegmenter:
-    """A trained method: the mean of its masks for all motions of a frame."""
+    """A trained method.
+
+    view: what it looks at; None: what its method calls best, and a still's image
+    crops: the parts of a frame that are segmented, to be averaged where they overlap
+    """
 
     model: Model
     preparation: Preparation
     device: torch.device
+    view: View | None = None
+    crops: tuple[Crop, ...] = (WHOLE_FRAME,)
 
     def masks(self, source: Source) -> Iterator[Masked]:
-        """Segment frame after frame; each motion's mask picks its own foreground."""
-        for frame in source.frames(self.preparation):
-            with torch.inference_mode():
-                each = self.model.method.segment(self._batch(source, frame))
-            yield frame, foreground_side(each[:, 0].float()).mean(0).cpu().numpy()
+        """Segment frame after frame.
 
-    def _batch(self, source: Source, frame: SourceFrame) -> FramePairs:
-        if self.model.method.needs_motion:
-            pairs = _moving(source, frame, self.preparation)
-        else:
-            still = np.zeros((*frame.image.shape[:2], 2), np.float32)
-            pairs = (Pair(frame.name, frame.image, still, still, still, still),)
-        data = self.model.config.data
-        batch = to_batch([on_grid(pair, data.height, data.width) for pair in pairs])
-        return FramePairs(
-            *(
-                tensor.to(self.device)
-                for tensor in (
-                    batch.image,
-                    batch.flow,
-                    batch.flow_back,
-                    batch.camera,
-                    batch.camera_back,
-                )
-            ),
-            keys=batch.keys,
-        )
+        Raises:
+            UserError: it segments by motion, and nothing moves here.
+        """
+        view = self.view_of(source)
+        for frame in source.frames(self.preparation):
+            pairs = (
+                (_still(frame),) if view == "static" else _moving(source, frame, self.preparation)
+            )
+            yield frame, averaged(pairs, self.crops, self._grid, partial(self._segment, view))
+
+    def view_of(self, source: Source) -> View:
+        """Return the view that a source is segmented by."""
+        views = self.model.method.views
+        return self.view or ("static" if source.still and "static" in views else views[0])
+
+    @property
+    def _grid(self) -> tuple[int, int]:
+        return self.model.config.data.height, self.model.config.data.width
+
+    @torch.inference_mode()
+    def _segment(self, view: View, frame: FramePairs) -> Float[Tensor, "h w"]:
+        return self.model.method.segment(to_device(frame, self.device), view).float().cpu()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +163,28 @@ def compute_device(name: str | None = None) -> torch.device:
 
 
 def model_segmenter(
-    model: Model, *, gaps: tuple[int, ...] | None, device: torch.device
+    model: Model,
+    *,
+    gaps: tuple[int, ...] | None,
+    device: torch.device,
+    view: View | None = None,
+    augment: bool = False,
 ) -> ModelSegmenter:
-    """Prepare a model; gaps: frames between a pair's ends, None for those it was trained on.
+    """Prepare a model.
+
+    Args:
+        model: a trained method.
+        gaps: frames between a pair's ends, None for those it was trained on.
+        device: where it computes.
+        view: what it looks at; None for what its method calls best.
+        augment: average over crops and mirror images of each frame.
 
     Raises:
-        UsageError: a gap its flow was never prepared for.
+        UsageError: a gap its flow was never prepared for, or a view it does not have.
     """
+    views = model.method.views
+    if view is not None and view not in views:
+        raise UsageError(f"--view {view}: {model.url} has {', '.join(views)}")
     data = model.config.data
     chosen = gaps or tuple(data.gaps)
     if unknown := sorted(set(chosen) - set(model.ingest.gaps)):
@@ -170,7 +192,12 @@ def model_segmenter(
             f"--gaps {','.join(map(str, unknown))}: {model.url} knows motion over "
             f"{','.join(map(str, model.ingest.gaps))} frames; choose from these"
         )
-    return ModelSegmenter(model, Preparation(model.ingest, chosen, data.camera), device)
+    preparation = Preparation(model.ingest, chosen, data.camera)
+    if view == "static":
+        preparation = replace(preparation, ingest=model.ingest.override({"flow": "none"}))
+    return ModelSegmenter(
+        model, preparation, device, view, AUGMENTED if augment else (WHOLE_FRAME,)
+    )
 
 
 def baseline_segmenter(name: str, *, gaps: tuple[int, ...] | None) -> Segmenter:
@@ -209,6 +236,12 @@ def refined(
 
 def _foreground(mask: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     return foreground_side(torch.from_numpy(mask)).numpy()
+
+
+def _still(frame: SourceFrame) -> Pair:
+    """Take a frame for one before which nothing moves."""
+    still = np.zeros((*frame.image.shape[:2], 2), np.float32)
+    return Pair(frame.name, frame.image, still, still, still, still)
 
 
 def _moving(source: Source, frame: SourceFrame, preparation: Preparation) -> tuple[Pair, ...]:

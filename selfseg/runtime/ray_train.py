@@ -13,7 +13,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.loader import batches
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
-from selfseg.experiment import ExperimentConfig, build_method
+from selfseg.experiment import ExperimentConfig, begin, build_method
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
@@ -93,6 +93,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         worker=worker,
         audience=payload["audience"],
         log=log,
+        begin=partial(begin, method, config),
     )
 
 

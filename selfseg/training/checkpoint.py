@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -212,11 +212,13 @@ def resolve(url: str) -> str:
     raise UserError(f"{url}: {what}: give the --run of `selfseg train`, or a folder below it")
 
 
-def prune(run_url: str, keep: int) -> None:
-    """Delete all but the `keep` newest committed checkpoints."""
+def prune(run_url: str, keep: int, *, always: Collection[int] = ()) -> None:
+    """Delete all but the `keep` newest committed checkpoints and those of the steps `always`."""
+    kept = {step_url(run_url, step) for step in always}
     for url in committed(run_url)[:-keep]:
-        storage.delete(storage.join(url, COMMIT))
-        storage.delete_tree(url)
+        if url not in kept:
+            storage.delete(storage.join(url, COMMIT))
+            storage.delete_tree(url)
 
 
 def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str, bytes]:

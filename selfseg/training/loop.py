@@ -1,7 +1,7 @@
 """The one training loop. It knows players, steps and workers; no paper, no Ray, no files."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from selfseg.config import Config
-from selfseg.contracts import FramePairs, Method, Objective
+from selfseg.contracts import FramePairs, Method, Objective, Phase
 from selfseg.errors import UserError
 from selfseg.training.optimisers import AdamConfig, OptimisersConfig, learning_rate_at
 from selfseg.training.worker import Precision, Worker, seed_step
@@ -127,12 +127,13 @@ def train(
         started = time.perf_counter()
         batch = to_device(next(batches), worker.device)
         arrived = time.perf_counter()
+        method.prepare(progress.step)
         player = method.player_at(progress.step)
         with cast.turn(player) as parameters:
             generator = seed_step(seed, progress.step, worker.rank, worker.device)
             objective = method.objective(player, batch, progress.step, generator)
             worker.backward(objective.loss)
-            rate = learning_rate_at(progress.step, optim.of(player), config.steps)
+            rate = _rate(progress.step, method.phases, optim.of(player), config.steps)
             norm = _bound(wrapped[player], parameters, rate, optim.of(player), worker)
         if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
             wrapped[player].step()
@@ -154,7 +155,14 @@ def to_device(batch: FramePairs, device: torch.device) -> FramePairs:
         flow_back=batch.flow_back.to(device, non_blocking=True),
         camera=batch.camera.to(device, non_blocking=True),
         camera_back=batch.camera_back.to(device, non_blocking=True),
+        truth=None if batch.truth is None else batch.truth.to(device, non_blocking=True),
     )
+
+
+def _rate(step: int, phases: Sequence[Phase], settings: AdamConfig, steps: int) -> float:
+    """Return the learning rate of a step; the schedule begins anew with each phase."""
+    here = next((phase for phase in phases if step < phase.stop), Phase("", 0, steps))
+    return here.rate * learning_rate_at(step - here.start, settings, here.stop - here.start)
 
 
 def _bound(
@@ -166,7 +174,7 @@ def _bound(
 ) -> Tensor:
     """Set how far the coming step may go; return the gradient's norm before clipping."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("factor", 1.0)
     return worker.clip(optimiser, parameters, norm=settings.clip_norm, value=settings.clip_value)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
@@ -37,6 +37,10 @@ class AdamConfig(Config):
 
     clip_value: PositiveFloat | None = None
     """Largest magnitude of a gradient's element; larger ones are cut, before `clip_norm`."""
+
+    encoder_factor: PositiveFloat = 1.0
+    """Learning rate of a network's part named `encoder`, which may know something already, as a
+    share of the rest's."""
 
 
 class OptimisersConfig(AdamConfig):
@@ -75,13 +79,21 @@ def build_optimisers(players: nn.ModuleDict, config: OptimisersConfig) -> dict[s
     check_players(config, dict(players.items()))
     optimisers: dict[str, Optimizer] = {}
     for name, player in players.items():
-        parameters = [p for p in player.parameters() if p.requires_grad]
         own = config.of(name)
-        if parameters:
+        if groups := _groups(player, own.encoder_factor):
             optimisers[name] = AdamW(
-                parameters, lr=own.learning_rate, betas=own.betas, weight_decay=own.weight_decay
+                groups, lr=own.learning_rate, betas=own.betas, weight_decay=own.weight_decay
             )
     return optimisers
+
+
+def _groups(player: nn.Module, encoder_factor: float) -> list[dict[str, Any]]:
+    """Split what a player can learn by the share of the learning rate; none is left empty."""
+    learned = {name: p for name, p in player.named_parameters() if p.requires_grad}
+    encoder = [p for name, p in learned.items() if name.startswith("encoder.")]
+    rest = [p for name, p in learned.items() if not name.startswith("encoder.")]
+    parts = ((rest, 1.0), (encoder, encoder_factor))
+    return [{"params": part, "factor": factor} for part, factor in parts if part]
 
 
 def check_players(config: OptimisersConfig, players: Mapping[str, object]) -> None:

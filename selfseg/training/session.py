@@ -85,6 +85,7 @@ def run(
     audience: Audience,
     log: CurveLog | None = None,
     optimisers: dict[str, Optimizer] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> None:
     """Train `method` to the end, from the newest checkpoint of the run if there is one.
 
@@ -99,10 +100,11 @@ def run(
         audience: hears of progress and of checkpoints.
         log: gets curves, from worker 0.
         optimisers: by player; None: those of the plan.
+        begin: sets initial weights if there is no checkpoint; None: the method's own.
     """
     method.players.to(worker.device).train()
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker)
+    trainee = Trainee(method, optimisers, plan, worker, begin or method.initialise)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
@@ -159,13 +161,20 @@ class Trainee:
     """A method in training, with all that must survive a crash."""
 
     def __init__(
-        self, method: Method, optimisers: dict[str, Optimizer], plan: Plan, worker: Worker
+        self,
+        method: Method,
+        optimisers: dict[str, Optimizer],
+        plan: Plan,
+        worker: Worker,
+        begin: Callable[[], None],
     ) -> None:
         self.progress = Progress()
         self.steps = plan.loop.steps
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
-        self._plan, self._worker = plan, worker
+        self._plan, self._worker, self._begin = plan, worker, begin
+        self._phase_ends = {phase.stop for phase in method.phases}
+        self._kept = {phase.stop for phase in method.phases if phase.completes is not None}
         # The loop puts wrappers in the place of players; these stay what they are.
         self._players = nn.ModuleDict(dict(method.players.items()))
         self._average: AveragedModel | None = None
@@ -190,6 +199,7 @@ class Trainee:
         # All must start from the same: what another worker would find by itself may differ.
         found = self._worker.gather(found)[0]
         if not found:
+            self._begin()
             return [*notes, "all checkpoints are damaged: starting anew"] if notes else []
         saved, record = checkpoint.load(found)
         check_same(self._plan.record, record, origin=found)
@@ -215,14 +225,16 @@ class Trainee:
     def checkpoint_is_due(self) -> bool:
         """Tell whether the run should be saved now; the same on every worker."""
         loop, step = self._plan.loop, self.progress.step
-        return step % loop.checkpoint_every == 0 or step == loop.steps
+        return step % loop.checkpoint_every == 0 or step == loop.steps or step in self._phase_ends
 
     def save(self) -> None:
         """Commit a checkpoint; all workers wait until it is there."""
         self._worker.gather("journal written")
         if self._worker.rank == 0:
             checkpoint.save(self._plan.run_url, self._snapshot(), self._plan.record)
-            checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints)
+            checkpoint.prune(
+                self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept
+            )
         self._worker.gather("checkpoint written")
 
     def _snapshot(self) -> TrainingState:

@@ -24,6 +24,9 @@ class DynamicConfig(Config):
     segmenter: Literal["deeplab", "unet"] = "deeplab"
     """phi: DeepLabV3 on a ResNet-50, or a small U-Net that a CPU can train."""
 
+    stride: PositiveInt = 1
+    """Pixels of the batch's grid, along each side, to one of the grid that phi and psi work on."""
+
     unet_width: Annotated[int, Field(gt=0, multiple_of=8)] = 16
     """Channels of the U-Net's first stage."""
 
@@ -65,3 +68,62 @@ class DynamicConfig(Config):
     carried_mask: Share = 0.0
     """A prediction's share that phi's mask of the other frame gives, carried along the flow; 0:
     phi(u12) alone, as in the paper."""
+
+
+class StaticConfig(Config):
+    """chi, the static model, which learns from phi's masks to see the object in a single image."""
+
+    network: Literal["deeplab", "pyramid"] = "deeplab"
+    """DeepLab's head on the encoder, or a light decoder that a CPU can train."""
+
+    encoder: Literal["resnet18", "resnet34", "resnet50", "squeezenet1_0"] = "resnet34"
+    """torchvision's network that chi's encoder is."""
+
+    weights: str = "none"
+    """Initial weights of the encoder: "none", "torchvision" (ImageNet's, downloaded), "dino"
+    (self-supervised, downloaded; resnet50), or path or URL of a state dict in torchvision's
+    layout."""
+
+    alpha_squared: PositiveFloat = 1.5
+    """Eq. 6: how much a miss costs beside a false alarm."""
+
+    confident: bool = True
+    """Whether each mask weighs by how much its motion speaks for it, Eq. 7; else all weigh 1, and
+    chi' is not heard, Eq. 6."""
+
+    delta: NonNegativeFloat = 0.2
+    """Eq. 7: by how much the motion must speak more for phi's mask than for that of chi'."""
+
+    lambda_f: NonNegativeFloat = 1.0
+    """Eq. 7: weight of staying with chi', from the second training on."""
+
+
+class BootstrapConfig(Config):
+    """Algorithm 1: phi by Eq. 5, then rounds of chi by Eq. 7 and phi by Eq. 8."""
+
+    name: Literal["dystab_bootstrap"] = "dystab_bootstrap"
+
+    dynamic: DynamicConfig
+
+    static: StaticConfig
+
+    initial_steps: NonNegativeInt
+    """Steps of phi and psi before the first round; 0: they come from another run, see `start`."""
+
+    rounds: PositiveInt = 3
+    """Rounds of the bootstrap."""
+
+    static_steps: PositiveInt
+    """Steps of chi in each round."""
+
+    dynamic_steps: PositiveInt
+    """Steps of phi and psi in each round."""
+
+    round_rate: PositiveFloat = 1.0
+    """Share of the learning rates that holds in every training after a model's first."""
+
+    lambda_obj: NonNegativeFloat = 1.0
+    """Eq. 8: weight of agreeing with chi in what phi maximises."""
+
+    fusion: Literal["product", "logits"] = "product"
+    """How both make a video's masks: phi's weighted with chi's, or the sum of their logits."""

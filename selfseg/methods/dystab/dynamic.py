@@ -4,20 +4,21 @@ Reads top to bottom like Section 3.1 of the paper; README.md holds the table of 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from selfseg.contracts import FramePairs, Objective
+from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab import cue
 from selfseg.methods.dystab.config import DynamicConfig
 from selfseg.methods.dystab.objective import inpainting_error, separation, temporal_inconsistency
 from selfseg.nets.deeplab import DeepLab
 from selfseg.nets.flow_inpainter import FlowInpainter
 from selfseg.nets.unet import UNet
-from selfseg.ops.masks import foreground_side
+from selfseg.ops.masks import foreground_side, resize
 from selfseg.ops.motion_model import extrapolate_affine
 from selfseg.ops.warp import covisible, sample_along
 
@@ -25,7 +26,8 @@ from selfseg.ops.warp import covisible, sample_along
 class DynamicModel:
     """Two players, `segmenter` (phi) and `inpainter` (psi); a closed-form psi is none."""
 
-    needs_motion = True
+    views: tuple[View, ...] = ("dynamic",)
+    phases: tuple[Phase, ...] = ()
 
     def __init__(self, config: DynamicConfig) -> None:
         self.config = config
@@ -35,6 +37,12 @@ class DynamicModel:
         self.players = nn.ModuleDict({"segmenter": segmenter})
         if config.psi != "affine":
             self.players["inpainter"] = FlowInpainter()
+
+    def initialise(self) -> None:
+        """Keep the random weights."""
+
+    def prepare(self, step: int) -> None:
+        """Change nothing between two steps."""
 
     def player_at(self, step: int) -> str:
         """Let phi move `segmenter_turns` times, then psi once."""
@@ -50,27 +58,52 @@ class DynamicModel:
         del generator  # this game draws nothing
         match player:
             case "segmenter":
-                return self._hide(batch, step)
+                objective, _ = self.hide(batch, step)
+                return objective
             case "inpainter":
-                return self._reveal(batch)
+                return self.reveal(batch)
             case _:
                 raise ValueError(f"unknown player {player!r}")
 
     @torch.no_grad()
-    def segment(self, batch: FramePairs) -> Float[Tensor, "b 1 h w"]:
-        """Return foreground probability, [0, 1]: phi(u12), mixed with phi(u21) carried along u12.
+    def segment(self, frame: FramePairs, view: View) -> Float[Tensor, "h w"]:
+        """Return foreground probability, [0, 1]: the mean of the masks for all motions."""
+        assert view in self.views
+        return foreground_side(self.masks(frame)[:, 0]).mean(0)
+
+    @torch.no_grad()
+    def masks(self, batch: FramePairs) -> Float[Tensor, "b 1 h w"]:
+        """Return each pair's foreground, [0, 1]: phi(u12), mixed with phi(u21) carried along u12.
 
         Eq. 4 trains the two to be one mask; where DIS flow spills over a moving edge they differ,
         and the carried one is the cleaner.
         """
-        if not self.config.carried_mask:
-            return foreground_side(self._logits(batch.flow, batch.camera).sigmoid())
-        both = self._both_logits(batch).sigmoid()
-        first, second = foreground_side(both).chunk(2)
-        return torch.lerp(first, sample_along(second, batch.flow), self.config.carried_mask)
+        motion = self._on_own_grid(batch)
+        if self.config.carried_mask:
+            first, second = foreground_side(self._both_logits(motion).sigmoid()).chunk(2)
+            carried = sample_along(second, motion.flow)
+            mask = torch.lerp(first, carried, self.config.carried_mask)
+        else:
+            mask = foreground_side(self._logits(motion.flow, motion.camera).sigmoid())
+        return resize(mask, *batch.flow.shape[-2:])
 
-    def _hide(self, batch: FramePairs, step: int) -> Objective:
-        """phi: maximise L_D = L_A + lambda_TC L_TC, after imitating a classical cue for a while."""
+    @torch.no_grad()
+    def separation_of(
+        self, batch: FramePairs, mask: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, " b"]:
+        """L_A, Eq. 3, of anyone's mask of the first frames; no gradient."""
+        motion = self._on_own_grid(batch)
+        return self._separation(motion, resize(mask, *motion.flow.shape[-2:]))
+
+    def hide(
+        self, batch: FramePairs, step: int
+    ) -> tuple[Objective, Float[Tensor, "b 1 rows columns"]]:
+        """phi: maximise L_D = L_A + lambda_TC L_TC, after imitating a classical cue for a while.
+
+        Returns:
+            The objective, and phi(u12) on phi's own grid, which carries gradients.
+        """
+        batch = self._on_own_grid(batch)
         logits = self._both_logits(batch)
         first, second = logits.sigmoid().chunk(2)
         terms: dict[str, Tensor] = {}
@@ -88,10 +121,12 @@ class DynamicModel:
             weights["inconsistency"] = -self.config.lambda_tc
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         area = {"area": first.detach().mean()}
-        return Objective(loss, {name: term.detach() for name, term in terms.items()} | area)
+        told = {name: term.detach() for name, term in terms.items()} | area
+        return Objective(loss, told), first
 
-    def _reveal(self, batch: FramePairs) -> Objective:
+    def reveal(self, batch: FramePairs) -> Objective:
         """psi: complete each side of phi's mask from the other."""
+        batch = self._on_own_grid(batch)
         with torch.no_grad():
             inside = self._logits(batch.flow, batch.camera).sigmoid()
         flow = self._scaled(batch.flow)
@@ -163,6 +198,20 @@ class DynamicModel:
             view, camera = cue.standardised, torch.zeros_like(flow)
         background, foreground = self.players["segmenter"](view(flow - camera)).chunk(2, 1)
         return foreground - background
+
+    def _on_own_grid(self, batch: FramePairs) -> FramePairs:
+        """Average the batch over squares of `stride` pixels; flow stays in pixels of the grid."""
+        stride = self.config.stride
+        if stride == 1:
+            return batch
+        return replace(
+            batch,
+            image=functional.avg_pool2d(batch.image, stride),
+            flow=functional.avg_pool2d(batch.flow, stride) / stride,
+            flow_back=functional.avg_pool2d(batch.flow_back, stride) / stride,
+            camera=functional.avg_pool2d(batch.camera, stride) / stride,
+            camera_back=functional.avg_pool2d(batch.camera_back, stride) / stride,
+        )
 
     def _scaled(self, flow: Tensor) -> Tensor:
         """Return flow in the unit of Eq. 3."""

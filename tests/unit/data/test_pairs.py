@@ -12,7 +12,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.pairs import (
     Pair,
     PairAddress,
-    View,
+    Crop,
     camera_fields,
     on_grid,
     pairs_from,
@@ -24,7 +24,7 @@ from tests.synthetic import moving_disc
 
 SCENE = moving_disc(6, velocity=(2, 1), pan=(1, -1))
 HEIGHT, WIDTH = SCENE.frames.shape[1:3]
-OFF_CENTRE = View(top=0.1, left=0.2, side=0.75)
+OFF_CENTRE = Crop(top=0.1, left=0.2, side=0.75)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_flow_is_in_pixels_of_the_grid():
     pair = Pair("k", np.zeros((48, 64, 3), np.uint8), constant, -constant, constant, -constant)
     whole = on_grid(pair, 48, 96)
     np.testing.assert_allclose(whole.flow[0, 0], [3 * 96 / 32, 1 * 48 / 24])
-    part = on_grid(pair, 48, 96, View(top=0.25, left=0.25, side=0.5))  # 12 x 16 of 24 x 32
+    part = on_grid(pair, 48, 96, Crop(top=0.25, left=0.25, side=0.5))  # 12 x 16 of 24 x 32
     np.testing.assert_allclose(part.flow[0, 0], [3 * 96 / 16, 1 * 48 / 12])
     np.testing.assert_allclose(part.camera_back[0, 0], [-3 * 96 / 16, -1 * 48 / 12])
 
@@ -154,7 +154,7 @@ def test_a_mirrored_pair_moves_the_other_way():
     flow = np.zeros((8, 8, 2), np.float32)
     flow[:, :4] = [3, 1]
     pair = Pair("k", np.zeros((8, 8, 3), np.uint8), flow, flow, flow, flow)
-    mirrored = on_grid(pair, 8, 8, View(flip=True))
+    mirrored = on_grid(pair, 8, 8, Crop(flip=True))
     np.testing.assert_array_equal(mirrored.flow[:, 4:], np.full((8, 4, 2), [-3, 1]))
     np.testing.assert_array_equal(mirrored.flow[:, :4], 0)
 
@@ -163,7 +163,7 @@ def test_a_mirrored_pair_moves_the_other_way():
 def test_a_window_is_never_empty_nor_beyond_the_frame(side):
     for start in np.linspace(0, 1 - side, 20):
         for rows in (1, 2, 7, 100):
-            window, _ = View(top=start, side=side).window(rows, 1)
+            window, _ = Crop(top=start, side=side).window(rows, 1)
             assert 0 <= window.start < window.stop <= rows
 
 

@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from selfseg.contracts import FramePairs
 from selfseg.methods.dystab import cue
 from selfseg.methods.dystab.config import DynamicConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
-from selfseg.ops.masks import foreground_side
+from selfseg.ops.masks import foreground_side, resize
 from selfseg.ops.warp import sample_along
 from tests.synthetic import moving_disc
 
@@ -124,7 +125,7 @@ def test_phi_sees_flow_only():
     model = DynamicModel(SMALL)
     batch = discs()
     other = replace(batch, image=1 - batch.image)
-    torch.testing.assert_close(model.segment(batch), model.segment(other), rtol=0, atol=0)
+    torch.testing.assert_close(model.masks(batch), model.masks(other), rtol=0, atol=0)
 
 
 def test_the_camera_taken_out_leaves_phi_blind_to_it():
@@ -132,7 +133,7 @@ def test_the_camera_taken_out_leaves_phi_blind_to_it():
     batch = discs()
     pan = torch.tensor([5.0, -3.0]).view(1, 2, 1, 1)
     panned = replace(batch, flow=batch.flow + pan, camera=batch.camera + pan)
-    torch.testing.assert_close(model.segment(panned), model.segment(batch))
+    torch.testing.assert_close(model.masks(panned), model.masks(batch))
 
 
 def test_the_carried_mask_is_the_other_frames_mask_along_the_flow():
@@ -146,8 +147,34 @@ def test_the_carried_mask_is_the_other_frames_mask_along_the_flow():
         camera=batch.camera_back,
         camera_back=batch.camera,
     )
-    expected = sample_along(own.segment(turned), batch.flow)
-    torch.testing.assert_close(carried.segment(batch), expected)
+    expected = sample_along(own.masks(turned), batch.flow)
+    torch.testing.assert_close(carried.masks(batch), expected)
+
+
+def test_a_frames_mask_is_the_mean_over_its_motions():
+    model = DynamicModel(SMALL)
+    frame = discs()
+    torch.testing.assert_close(model.segment(frame, "dynamic"), model.masks(frame)[:, 0].mean(0))
+
+
+def test_on_a_coarser_grid_it_sees_the_same_motion_in_fewer_pixels():
+    coarse, fine = (DynamicModel(SMALL.override({"stride": side})) for side in (2, 1))
+    coarse.players.load_state_dict(fine.players.state_dict())
+    small = discs()
+    double = FramePairs(
+        *(functional.interpolate(part, scale_factor=2) * factor for part, factor in (
+            (small.image, 1), (small.flow, 2), (small.flow_back, 2),
+            (small.camera, 2), (small.camera_back, 2),
+        )),
+        keys=small.keys,
+    )  # fmt: skip
+    expected = resize(fine.masks(small), *double.flow.shape[-2:])
+    torch.testing.assert_close(coarse.masks(double), expected)
+    even = torch.full((len(small.keys), 1, 48, 64), 0.3)
+    torch.testing.assert_close(
+        coarse.separation_of(double, functional.interpolate(even, scale_factor=2)),
+        fine.separation_of(small, even),
+    )
 
 
 def test_it_learns_to_outline_what_moves():
@@ -160,6 +187,6 @@ def test_it_learns_to_outline_what_moves():
         model.objective("segmenter", batch, step, torch.Generator()).loss.backward()
         optimiser.step()
     truth = (batch.flow - batch.camera).norm(dim=1, keepdim=True) > 0.5
-    found = foreground_side(model.segment(batch)) > 0.5
+    found = foreground_side(model.masks(batch)) > 0.5
     overlap = (found & truth).sum() / (found | truth).sum()
     assert overlap > 0.8

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from selfseg.contracts import FramePairs
+from selfseg.contracts import FramePairs, View
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest
 from selfseg.data.sources import SourceVideo, inspect
@@ -19,21 +19,23 @@ class FastIsForeground:
     """A method without weights: what moves more than a pixel a frame or two."""
 
     players = nn.ModuleDict()
-    needs_motion = True
+    views = ("dynamic",)
 
-    def segment(self, batch: FramePairs) -> Tensor:
-        speed = (batch.flow - batch.camera).norm(dim=1, keepdim=True)
-        return torch.sigmoid(4 * (speed - 1))
+    def segment(self, frame: FramePairs, view: View) -> Tensor:
+        assert view == "dynamic"
+        speed = (frame.flow - frame.camera).norm(dim=1)
+        return torch.sigmoid(4 * (speed - 1)).mean(0)
 
 
 class BrightIsForeground:
     """A method that looks at the image alone."""
 
     players = nn.ModuleDict()
-    needs_motion = False
+    views = ("static",)
 
-    def segment(self, batch: FramePairs) -> Tensor:
-        return (batch.image.mean(1, keepdim=True) > 0.5).float()
+    def segment(self, frame: FramePairs, view: View) -> Tensor:
+        assert view == "static"
+        return (frame.image[0].mean(0) > 0.5).float()
 
 
 def model_of(method: object, *, height: int = 48, width: int = 64) -> Any:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfseg import storage
-from selfseg.contracts import FramePairs
+from selfseg.contracts import FramePairs, View
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import shard_url
 from selfseg.errors import UserError
@@ -19,11 +19,12 @@ from tests.synthetic import moving_disc
 class SpeedThreshold:
     """Calls foreground what moves by itself; exact on scenes with exact flow."""
 
-    needs_motion = True
+    views = ("dynamic",)
 
-    def segment(self, batch: FramePairs) -> torch.Tensor:
-        own_motion = (batch.flow - batch.camera).norm(dim=1, keepdim=True)
-        return (own_motion > 0.3).float()
+    def segment(self, frame: FramePairs, view: View) -> torch.Tensor:
+        assert view == "dynamic"
+        own_motion = (frame.flow - frame.camera).norm(dim=1)
+        return (own_motion > 0.3).float().mean(0)
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""DyStaB whole: phi and chi teach each other, Algorithm 1 of the paper.
+
+    initial             phi, psi by Eq. 5
+    each round          chi by Eq. 7, from phi's masks; then phi, psi by Eq. 8, with chi's help
+
+Masks and their confidence are computed for each batch as it passes; none is kept.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from selfseg.contracts import FramePairs, Objective, Phase, View
+from selfseg.methods.dystab.config import BootstrapConfig
+from selfseg.methods.dystab.dynamic import DynamicModel
+from selfseg.methods.dystab.static import StaticModel
+from selfseg.methods.dystab.static_objective import f_measure
+from selfseg.ops.masks import resize
+
+CERTAINTY = 0.98
+"""Probabilities are clipped to [1 - CERTAINTY, CERTAINTY] before their logits are summed."""
+
+
+class Bootstrap:
+    """The players of the dynamic model, and `static` (chi) with `earlier` (chi')."""
+
+    views: tuple[View, ...] = ("fused", "dynamic", "static")
+
+    def __init__(self, config: BootstrapConfig) -> None:
+        self.config = config
+        self.dynamic, self.static = DynamicModel(config.dynamic), StaticModel(config.static)
+        # One cast for all: the loop puts wrappers in the place of whoever moves.
+        self.players = nn.ModuleDict({**self.dynamic.players, **self.static.players})
+        self.dynamic.players = self.static.players = self.players
+        self.phases = phases(config)
+
+    def initialise(self) -> None:
+        """Load the initial weights of chi's encoder."""
+        self.static.initialise()
+
+    def prepare(self, step: int) -> None:
+        """Freeze chi' as chi is when a round begins."""
+        number, within = self._place(step)
+        if number and not within:
+            self.static.remember()
+
+    def player_at(self, step: int) -> str:
+        """Let chi move in the first part of a round; elsewhere phi and psi take turns."""
+        number, within = self._place(step)
+        if not number:
+            return self.dynamic.player_at(within)
+        within -= self.config.static_steps
+        return "static" if within < 0 else self.dynamic.player_at(within)
+
+    def objective(
+        self, player: str, batch: FramePairs, step: int, generator: Generator
+    ) -> Objective:
+        """Score Eq. 5 or 8 for phi, its numerators for psi, Eq. 7 for chi."""
+        number, _ = self._place(step)
+        match player:
+            case "static":
+                return self._learn_from_motion(batch, first=number == 1)
+            case "segmenter" if number:
+                return self._learn_from_both(batch, step)
+            case _:
+                return self.dynamic.objective(player, batch, step, generator)
+
+    @torch.no_grad()
+    def segment(self, frame: FramePairs, view: View) -> Float[Tensor, "h w"]:
+        """Return foreground probability, [0, 1]: by phi, by chi, or by both."""
+        if view == "dynamic":
+            return self.dynamic.segment(frame, view)
+        static = self.static.masks(frame.image[:1])[0, 0]
+        if view == "static":
+            return static
+        return fuse(self.dynamic.segment(frame, "dynamic"), static, rule=self.config.fusion)
+
+    def _learn_from_motion(self, batch: FramePairs, *, first: bool) -> Objective:
+        """chi: L_chi, Eq. 7, with m = phi(u12)."""
+        mask = self.dynamic.masks(batch)
+        earlier = None
+        if not first:
+            before = self.static.earlier_masks(batch.image)
+            earlier = before, self.dynamic.separation_of(batch, before)
+        separation = self.dynamic.separation_of(batch, mask)
+        return self.static.learn(batch.image, mask, separation, earlier)
+
+    def _learn_from_both(self, batch: FramePairs, step: int) -> Objective:
+        """phi: L_J, Eq. 8."""
+        objective, mask = self.dynamic.hide(batch, step)
+        seen = resize(self.static.masks(batch.image), *mask.shape[-2:])
+        alpha_squared = self.config.static.alpha_squared
+        agreement = f_measure(mask, seen, alpha_squared=alpha_squared).mean()
+        loss = objective.loss - self.config.lambda_obj * agreement
+        return Objective(loss, objective.terms | {"with_static": agreement.detach()})
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """Return the round that a step lies in, 0 before the first, and its number there."""
+        after = step - self.config.initial_steps
+        if after < 0:
+            return 0, step
+        number, within = divmod(after, self.config.static_steps + self.config.dynamic_steps)
+        return number + 1, within
+
+
+def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
+    """Lay Algorithm 1 out in steps; phases without a step are left out."""
+    stop = config.initial_steps
+    found = [Phase("initial", 0, stop, completes=0)]
+    for number in range(1, config.rounds + 1):
+        rate = 1.0 if number == 1 else config.round_rate
+        start, stop = stop, stop + config.static_steps
+        found.append(Phase(f"round {number}, static", start, stop, rate))
+        start, stop = stop, stop + config.dynamic_steps
+        found.append(Phase(f"round {number}, dynamic", start, stop, config.round_rate, number))
+    return tuple(phase for phase in found if phase.start < phase.stop)
+
+
+def fuse(
+    dynamic: Float[Tensor, "h w"], static: Float[Tensor, "h w"], *, rule: str
+) -> Float[Tensor, "h w"]:
+    """Weight phi's mask of a frame with chi's.
+
+    product: sqrt(phi * chi), foreground where both see it; the root keeps 0.5 in its place.
+    logits: sigmoid(logit(phi) + logit(chi)), two independent witnesses.
+    """
+    if rule == "product":
+        return (dynamic * static).sqrt()
+    both = torch.stack([dynamic, static]).clamp(1 - CERTAINTY, CERTAINTY)
+    return both.logit().sum(0).sigmoid()

@@ -1,0 +1,112 @@
+"""DyStaB's static model: chi learns from phi's masks to see the object in a single image.
+
+Reads like Section 3.2 of the paper; Eq. 6 and 7 themselves are in static_objective.py.
+"""
+
+import copy
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from selfseg.contracts import Objective
+from selfseg.errors import UsageError
+from selfseg.methods.dystab.config import StaticConfig
+from selfseg.methods.dystab.static_objective import confidence, f_measure, static_gain
+from selfseg.nets.deeplab import DeepLab
+from selfseg.nets.encoders import Encoder, load_encoder_weights
+from selfseg.nets.pyramid import Pyramid
+from selfseg.ops.masks import foreground_side
+
+Image = Float[Tensor, "b 3 h w"]
+Mask = Float[Tensor, "b 1 h w"]
+
+
+class StaticModel:
+    """Two networks of one shape: `static` (chi), and `earlier` (chi'), a copy that never moves."""
+
+    def __init__(self, config: StaticConfig) -> None:
+        self.config = config
+        # Pixel by pixel, convolutions on a CPU are twice as fast as channel by channel.
+        chi = _network(config).to(memory_format=torch.channels_last)
+        self.players = nn.ModuleDict({"static": chi, "earlier": copy.deepcopy(chi)})
+        self.players["earlier"].requires_grad_(False)
+
+    def initialise(self) -> None:
+        """Load the encoder's initial weights, where the settings name any."""
+        if self.config.weights != "none":
+            encoder = self.players["static"].get_submodule("encoder")
+            assert isinstance(encoder, Encoder)
+            load_encoder_weights(encoder, self.config.weights)
+
+    def remember(self) -> None:
+        """Make chi' what chi is now."""
+        self.players["earlier"].load_state_dict(self.players["static"].state_dict())
+
+    @torch.no_grad()
+    def masks(self, image: Image) -> Mask:
+        """Return chi(I), each on its foreground side, [0, 1]."""
+        return foreground_side(self._probability("static", image))
+
+    @torch.no_grad()
+    def earlier_masks(self, image: Image) -> Mask:
+        """Return chi'(I), each on its foreground side, [0, 1]."""
+        return foreground_side(self._probability("earlier", image))
+
+    def learn(
+        self,
+        image: Image,
+        mask: Mask,
+        separation: Float[Tensor, " b"],
+        earlier: tuple[Mask, Float[Tensor, " b"]] | None,
+    ) -> Objective:
+        """chi: maximise L_chi, Eq. 7; or F_alpha alone, Eq. 6, if it is not `confident`.
+
+        Args:
+            image: I.
+            mask: m, phi's.
+            separation: L_A(m).
+            earlier: chi'(I) and L_A(chi'(I)); None when chi is trained for the first time.
+        """
+        prediction = self._probability("static", image)
+        with_motion = self._f_measure(prediction, mask)
+        with_earlier = torch.zeros_like(separation)
+        weight = torch.ones_like(separation)
+        if self.config.confident:
+            before = torch.zeros_like(separation)
+            if earlier is not None:
+                with_earlier, before = self._f_measure(prediction, earlier[0]), earlier[1]
+            weight = confidence(separation, before, delta=self.config.delta)
+        gain = static_gain(with_earlier, with_motion, weight, lambda_f=self.config.lambda_f)
+        terms = {
+            "with_motion": with_motion,
+            "with_earlier": with_earlier,
+            "confidence": weight,
+            "believed": (weight > 0).float(),
+            "area": prediction.detach(),
+        }
+        return Objective(-gain.mean(), {name: term.detach().mean() for name, term in terms.items()})
+
+    def _f_measure(self, prediction: Mask, mask: Mask) -> Float[Tensor, " b"]:
+        return f_measure(prediction, mask, alpha_squared=self.config.alpha_squared)
+
+    def _probability(self, player: str, image: Image) -> Mask:
+        """Return the foreground's share of the softmax of two channels."""
+        laid_out = image.contiguous(memory_format=torch.channels_last)
+        background, foreground = self.players[player](laid_out).chunk(2, 1)
+        return (foreground - background).sigmoid()
+
+
+def _network(config: StaticConfig) -> nn.Module:
+    """Build chi with random weights."""
+    pretrained = config.weights != "none"
+    match config.network, config.encoder:
+        case "pyramid", encoder:
+            return Pyramid(encoder, 2, pretrained=pretrained)
+        case "deeplab", ("resnet18" | "resnet34" | "resnet50") as encoder:
+            return DeepLab(3, 2, encoder, pretrained=pretrained)
+        case _:
+            raise UsageError(
+                f"setting method.static.encoder: deeplab needs a ResNet, not {config.encoder}; "
+                "take method.static.network pyramid, or resnet18, resnet34 or resnet50"
+            )
