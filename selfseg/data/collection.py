@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64
 from selfseg import storage
 from selfseg.data import cache
 from selfseg.data.index import IndexEntry, Span, parse_index
-from selfseg.data.manifest import Manifest, ShardEntry, index_url, load_manifest, shard_url
+from selfseg.data.manifest import Manifest, ShardEntry, index_url, load_manifest, newest_id, shard_url
 from selfseg.data.schema import META, Meta, split_key
 from selfseg.errors import UserError
 
@@ -60,9 +60,10 @@ class Collection:
     counts: samples per shard
     """
 
-    def __init__(self, url: str, manifest: Manifest) -> None:
+    def __init__(self, url: str, manifest: Manifest, manifest_id: str) -> None:
         """Read the indexes of `manifest` at `url`."""
-        self.url, self.manifest, self.manifest_id = url, manifest, manifest.id
+        # Not the manifest's own: a setting that came later would change it.
+        self.url, self.manifest, self.manifest_id = url, manifest, manifest_id
         self.counts = tuple(shard.samples for shard in manifest.shards)
         self._starts = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
         with ThreadPoolExecutor(8) as pool:
@@ -81,7 +82,8 @@ class Collection:
         Raises:
             UserError: there is no collection, or it is damaged.
         """
-        return cls(url, load_manifest(url, manifest_id))
+        found = manifest_id or newest_id(url)
+        return cls(url, load_manifest(url, found), found or "")
 
     def __len__(self) -> int:
         return len(self._keys)

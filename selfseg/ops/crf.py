@@ -10,7 +10,7 @@ potentials", 2011: two pixels that get different labels pay
 algorithm on tensors, for a GPU.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,6 +47,15 @@ class CrfSettings:
     smooth_weight: float = 3.0
     iterations: int = 5
     certainty: float = 0.97
+
+    def at_rows(self, rows: int) -> "CrfSettings":
+        """Return the same for images of another height: reaches are scaled."""
+        scale = rows / 240
+        return replace(
+            self,
+            colour_reach_px=scale * self.colour_reach_px,
+            smooth_reach_px=scale * self.smooth_reach_px,
+        )
 
 
 STANDARD = CrfSettings()
@@ -112,6 +121,26 @@ def refine_batch(
         lead = 2 * logits.sigmoid() - 1
         logits = unary + sum(pull.of(lead) for pull in pulls)
     return logits.sigmoid().view(masks.shape)
+
+
+@torch.no_grad()
+def refine_all(
+    images: Float[Tensor, "b 3 h w"],
+    masks: Float[Tensor, "b 1 h w"],
+    settings: CrfSettings = STANDARD,
+) -> Float[Tensor, "b 1 h w"]:
+    """Refine a batch of masks by whichever implementation is the faster on its device.
+
+    Args and result are those of `refine_batch`.
+    """
+    if masks.device.type != "cpu":
+        return refine_batch(images, masks, settings)
+    colours = (255 * images).round().byte().permute(0, 2, 3, 1).numpy()
+    each = [
+        torch.from_numpy(refine(colour, mask, settings))
+        for colour, mask in zip(colours, masks[:, 0].float().numpy(), strict=True)
+    ]
+    return torch.stack(each)[:, None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,12 @@ from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab.config import BootstrapConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.methods.dystab.static import StaticModel
-from selfseg.methods.dystab.static_objective import f_measure
+from selfseg.methods.dystab.static_objective import confidence
+from selfseg.ops.crf import CrfSettings, refine_all
 from selfseg.ops.masks import resize
+
+LABEL_CRF = CrfSettings(colour_weight=5.0, smooth_reach_px=5.0, smooth_weight=2.0)
+"""Of labels; milder than for a final mask, so that they stay soft."""
 
 CERTAINTY = 0.98
 """Probabilities are clipped to [1 - CERTAINTY, CERTAINTY] before their logits are summed."""
@@ -76,21 +80,47 @@ class Bootstrap:
         return fuse(self.dynamic.segment(frame, "dynamic"), static, rule=self.config.fusion)
 
     def _learn_from_motion(self, batch: FramePairs, *, first: bool) -> Objective:
-        """chi: L_chi, Eq. 7, with m = phi(u12)."""
+        """chi: L_chi, Eq. 7, with m = phi(u12); or Eq. 6."""
+        config = self.config.static
         mask = self.dynamic.masks(batch)
-        earlier = None
-        if not first:
-            before = self.static.earlier_masks(batch.image)
-            earlier = before, self.dynamic.separation_of(batch, before)
-        separation = self.dynamic.separation_of(batch, mask)
-        return self.static.learn(batch.image, mask, separation, earlier)
+        earlier = None if first else self.static.earlier_masks(batch.image)
+        if earlier is not None and config.labels == "fused":
+            mask = fuse(mask, earlier, rule=self.config.fusion)
+        if config.refined_labels:
+            mask = self._refined(batch.image, mask)
+        if config.confidence == "none":
+            return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
+        believed = self._confidence_of(batch, mask)
+        before = torch.zeros_like(believed)
+        if earlier is not None:
+            before = self._confidence_of(batch, earlier)
+        weight = confidence(believed, before, delta=config.delta)
+        return self.static.learn(batch.image, mask, weight, earlier)
+
+    def _confidence_of(
+        self, batch: FramePairs, mask: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, " b"]:
+        if self.config.static.confidence == "contrast":
+            return self.dynamic.contrast_of(batch, mask)
+        return self.dynamic.separation_of(batch, mask)
+
+    def _refined(
+        self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, "b 1 h w"]:
+        """Refine labels on phi's grid: finer than that they are not known anyway."""
+        size = (
+            image.shape[-2] // self.config.dynamic.stride,
+            image.shape[-1] // self.config.dynamic.stride,
+        )
+        small = resize(image, *size)
+        refined = refine_all(small, resize(mask, *size), LABEL_CRF.at_rows(size[0]))
+        return resize(refined, *image.shape[-2:])
 
     def _learn_from_both(self, batch: FramePairs, step: int) -> Objective:
         """phi: L_J, Eq. 8."""
-        objective, mask = self.dynamic.hide(batch, step)
-        seen = resize(self.static.masks(batch.image), *mask.shape[-2:])
-        alpha_squared = self.config.static.alpha_squared
-        agreement = f_measure(mask, seen, alpha_squared=alpha_squared).mean()
+        objective, logits = self.dynamic.hide(batch, step)
+        seen = resize(self.static.masks(batch.image), *logits.shape[-2:])
+        agreement = self.static.likeness(logits, seen).mean()
         loss = objective.loss - self.config.lambda_obj * agreement
         return Objective(loss, objective.terms | {"with_static": agreement.detach()})
 
@@ -117,8 +147,8 @@ def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
 
 
 def fuse(
-    dynamic: Float[Tensor, "h w"], static: Float[Tensor, "h w"], *, rule: str
-) -> Float[Tensor, "h w"]:
+    dynamic: Float[Tensor, "*shape"], static: Float[Tensor, "*shape"], *, rule: str
+) -> Float[Tensor, "*shape"]:
     """Weight phi's mask of a frame with chi's.
 
     product: sqrt(phi * chi), foreground where both see it; the root keeps 0.5 in its place.

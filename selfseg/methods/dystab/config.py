@@ -87,12 +87,23 @@ class StaticConfig(Config):
     alpha_squared: PositiveFloat = 1.5
     """Eq. 6: how much a miss costs beside a false alarm."""
 
-    confident: bool = True
-    """Whether each mask weighs by how much its motion speaks for it, Eq. 7; else all weigh 1, and
-    chi' is not heard, Eq. 6."""
+    likeness: Literal["f_measure", "overlap"] = "f_measure"
+    """How chi's mask is compared with another: F_alpha, or cross-entropy with half the soft
+    intersection over union, which leaves doubt where the other one doubts."""
 
-    delta: NonNegativeFloat = 0.2
+    confidence: Literal["separation", "contrast", "none"] = "separation"
+    """What tells how much the motion speaks for a mask: L_A, as in Eq. 7; how much worse psi
+    guesses inside it than outside; or nothing, so that all weigh 1 and chi' is not heard, Eq. 6."""
+
+    delta: float = 0.2
     """Eq. 7: by how much the motion must speak more for phi's mask than for that of chi'."""
+
+    labels: Literal["dynamic", "fused"] = "dynamic"
+    """What chi learns from after its first training: phi's mask, or phi's fused with that of
+    chi'."""
+
+    refined_labels: bool = False
+    """Whether these masks are refined by a dense CRF."""
 
     lambda_f: NonNegativeFloat = 1.0
     """Eq. 7: weight of staying with chi', from the second training on."""

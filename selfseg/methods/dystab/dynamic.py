@@ -14,7 +14,12 @@ from torch.nn import functional
 from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab import cue
 from selfseg.methods.dystab.config import DynamicConfig
-from selfseg.methods.dystab.objective import inpainting_error, separation, temporal_inconsistency
+from selfseg.methods.dystab.objective import (
+    contrast,
+    inpainting_error,
+    separation,
+    temporal_inconsistency,
+)
 from selfseg.nets.deeplab import DeepLab
 from selfseg.nets.flow_inpainter import FlowInpainter
 from selfseg.nets.unet import UNet
@@ -95,13 +100,22 @@ class DynamicModel:
         motion = self._on_own_grid(batch)
         return self._separation(motion, resize(mask, *motion.flow.shape[-2:]))
 
+    @torch.no_grad()
+    def contrast_of(self, batch: FramePairs, mask: Float[Tensor, "b 1 h w"]) -> Float[Tensor, " b"]:
+        """Return how much worse psi guesses inside anyone's mask than outside; no gradient."""
+        motion = self._on_own_grid(batch)
+        inside = resize(mask, *motion.flow.shape[-2:])
+        flow = self._scaled(motion.flow)
+        from_outside, _ = self._completions(motion, flow, inside)
+        return contrast(flow, inside, from_outside)
+
     def hide(
         self, batch: FramePairs, step: int
     ) -> tuple[Objective, Float[Tensor, "b 1 rows columns"]]:
         """phi: maximise L_D = L_A + lambda_TC L_TC, after imitating a classical cue for a while.
 
         Returns:
-            The objective, and phi(u12) on phi's own grid, which carries gradients.
+            The objective, and the logits of phi(u12) on phi's own grid, which carry gradients.
         """
         batch = self._on_own_grid(batch)
         logits = self._both_logits(batch)
@@ -122,7 +136,7 @@ class DynamicModel:
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         area = {"area": first.detach().mean()}
         told = {name: term.detach() for name, term in terms.items()} | area
-        return Objective(loss, told), first
+        return Objective(loss, told), logits.chunk(2)[0]
 
     def reveal(self, batch: FramePairs) -> Objective:
         """psi: complete each side of phi's mask from the other."""

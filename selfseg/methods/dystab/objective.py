@@ -13,6 +13,9 @@ from selfseg.ops.warp import sample_along
 SMOOTHING = 1e-6
 """Charbonnier's constant: the length of x is sqrt(|x|^2 + SMOOTHING)."""
 
+AREA_FLOOR = 1e-3
+"""Added to the area of a region before dividing by it; share of the frame."""
+
 
 def length(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 1 h w"]:
     """Return each vector's length, (|x|^2 + 1e-6)^0.5, in the unit of `flow`."""
@@ -82,6 +85,31 @@ def separation(
     return uninformativeness(flow, hidden_inside, inside, epsilon=epsilon) + uninformativeness(
         flow, hidden_outside, 1 - inside, epsilon=epsilon
     )
+
+
+def contrast(
+    flow: Float[Tensor, "b 2 h w"],
+    inside: Float[Tensor, "b 1 h w"],
+    from_outside: Float[Tensor, "b 2 h w"],
+) -> Float[Tensor, " b"]:
+    """How much worse the motion outside a mask tells what is inside than itself; not in the paper.
+
+        (E(m) - E(1 - m)) / (E(m) + E(1 - m)),   E(r) = |r * (u - psi(m, (1 - m) u, I))| / |r|
+
+    1: the outside moves as one and the inside otherwise; 0: it makes no difference. L_A also
+    asks the reverse, which motion blurred across a mask's edge answers well for wrong masks too.
+
+    Args:
+        flow: u, any unit.
+        inside: m, [0, 1].
+        from_outside: psi(m, (1 - m) u, I), the motion completed from outside.
+    """
+    error = length(flow - from_outside)
+    held = (inside * error).mean((1, 2, 3)) / (inside.mean((1, 2, 3)) + AREA_FLOOR)
+    out = ((1 - inside) * error).mean((1, 2, 3)) / (1 - inside).mean((1, 2, 3)).clamp_min(
+        AREA_FLOOR
+    )
+    return (held - out) / (held + out)
 
 
 def inpainting_error(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from selfseg.contracts import Objective
 from selfseg.errors import UsageError
 from selfseg.methods.dystab.config import StaticConfig
-from selfseg.methods.dystab.static_objective import confidence, f_measure, static_gain
+from selfseg.methods.dystab.static_objective import f_measure, overlap, static_gain
 from selfseg.nets.deeplab import DeepLab
 from selfseg.nets.encoders import Encoder, load_encoder_weights
 from selfseg.nets.pyramid import Pyramid
@@ -46,55 +46,54 @@ class StaticModel:
     @torch.no_grad()
     def masks(self, image: Image) -> Mask:
         """Return chi(I), each on its foreground side, [0, 1]."""
-        return foreground_side(self._probability("static", image))
+        return foreground_side(self._logits("static", image).sigmoid())
 
     @torch.no_grad()
     def earlier_masks(self, image: Image) -> Mask:
         """Return chi'(I), each on its foreground side, [0, 1]."""
-        return foreground_side(self._probability("earlier", image))
+        return foreground_side(self._logits("earlier", image).sigmoid())
 
     def learn(
         self,
         image: Image,
         mask: Mask,
-        separation: Float[Tensor, " b"],
-        earlier: tuple[Mask, Float[Tensor, " b"]] | None,
+        weight: Float[Tensor, " b"],
+        earlier: Mask | None,
     ) -> Objective:
-        """chi: maximise L_chi, Eq. 7; or F_alpha alone, Eq. 6, if it is not `confident`.
+        """chi: maximise L_chi, Eq. 7; without chi', and with weights of 1, F_alpha alone, Eq. 6.
 
         Args:
             image: I.
-            mask: m, phi's.
-            separation: L_A(m).
-            earlier: chi'(I) and L_A(chi'(I)); None when chi is trained for the first time.
+            mask: m, what motion says.
+            weight: how much it is to be believed.
+            earlier: chi'(I); None where it is not heard.
         """
-        prediction = self._probability("static", image)
-        with_motion = self._f_measure(prediction, mask)
-        with_earlier = torch.zeros_like(separation)
-        weight = torch.ones_like(separation)
-        if self.config.confident:
-            before = torch.zeros_like(separation)
-            if earlier is not None:
-                with_earlier, before = self._f_measure(prediction, earlier[0]), earlier[1]
-            weight = confidence(separation, before, delta=self.config.delta)
+        logits = self._logits("static", image)
+        with_motion = self.likeness(logits, mask)
+        with_earlier = torch.zeros_like(weight)
+        if earlier is not None:
+            with_earlier = self.likeness(logits, earlier)
         gain = static_gain(with_earlier, with_motion, weight, lambda_f=self.config.lambda_f)
         terms = {
             "with_motion": with_motion,
             "with_earlier": with_earlier,
             "confidence": weight,
             "believed": (weight > 0).float(),
-            "area": prediction.detach(),
+            "area": logits.sigmoid(),
         }
         return Objective(-gain.mean(), {name: term.detach().mean() for name, term in terms.items()})
 
-    def _f_measure(self, prediction: Mask, mask: Mask) -> Float[Tensor, " b"]:
-        return f_measure(prediction, mask, alpha_squared=self.config.alpha_squared)
+    def likeness(self, logits: Float[Tensor, "b 1 h w"], mask: Mask) -> Float[Tensor, " b"]:
+        """Compare a prediction with a mask: F_alpha, Eq. 6, or what the settings put for it."""
+        if self.config.likeness == "overlap":
+            return overlap(logits, mask)
+        return f_measure(logits.sigmoid(), mask, alpha_squared=self.config.alpha_squared)
 
-    def _probability(self, player: str, image: Image) -> Mask:
-        """Return the foreground's share of the softmax of two channels."""
+    def _logits(self, player: str, image: Image) -> Float[Tensor, "b 1 h w"]:
+        """Return the foreground's logit; its sigmoid is the softmax of chi's two channels."""
         laid_out = image.contiguous(memory_format=torch.channels_last)
-        background, foreground = self.players[player](laid_out).chunk(2, 1)
-        return (foreground - background).sigmoid()
+        background, foreground = self.players[player](laid_out).float().chunk(2, 1)
+        return foreground - background
 
 
 def _network(config: StaticConfig) -> nn.Module:

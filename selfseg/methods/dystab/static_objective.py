@@ -1,13 +1,17 @@
-"""The equations of DyStaB's static model and of what it tells the dynamic one, Eq. 6 to 8.
+"""The equations of DyStaB's static model and its lesson, Eq. 6 and 7.
 
 Maps are soft; sums over pixels take the place of counts.
 """
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 SMOOTHING = 1e-6
 """Added to areas before dividing by them; share of the frame."""
+
+AREA_FLOOR = 3e-3
+"""The same for `overlap`: masks much smaller count as empty."""
 
 
 def f_measure(
@@ -36,6 +40,28 @@ def f_measure(
     return ((1 + alpha_squared) * overlap + smoothing) / (areas + smoothing)
 
 
+def overlap(
+    logits: Float[Tensor, "b 1 h w"], mask: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, " b"]:
+    """Likeness to a soft mask that leaves doubt where the mask doubts; not in the paper.
+
+        -cross-entropy - (1 - IoU) / 2,   IoU = |p * m| / |p + m - p * m|,  p = sigmoid(logits)
+
+    At most 0, for equal binary maps. Where F_alpha is highest for a binary map, this one is for
+    the mask's own probabilities.
+
+    Args:
+        logits: of chi's prediction.
+        mask: m, [0, 1].
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
+    prediction = logits.sigmoid()
+    both = (prediction * mask).mean((1, 2, 3))
+    either = (prediction + mask - prediction * mask).mean((1, 2, 3))
+    shared = (both + AREA_FLOOR) / (either + AREA_FLOOR)
+    return -entropy.mean((1, 2, 3)) - 0.5 * (1 - shared)
+
+
 def confidence(
     separation: Float[Tensor, " b"], earlier: Float[Tensor, " b"], *, delta: float
 ) -> Float[Tensor, " b"]:
@@ -46,7 +72,7 @@ def confidence(
     0 where the motion speaks for the mask no more than for what chi' sees anyway.
 
     Args:
-        separation: L_A(m), [0, 2] with bounded errors.
+        separation: L_A(m), [0, 2] with bounded errors; or another measure of the same.
         earlier: L_A(chi'(I)); 0 when chi is trained for the first time.
         delta: by how much the mask must be better.
     """
@@ -71,18 +97,3 @@ def static_gain(
         lambda_f: lambda_F; 0 when chi is trained for the first time.
     """
     return lambda_f * with_earlier + weight * with_motion
-
-
-def joint_gain(
-    dynamic: Float[Tensor, ""], with_static: Float[Tensor, " b"], *, lambda_obj: float
-) -> Float[Tensor, ""]:
-    """L_J, Eq. 8: what phi maximises once chi exists.
-
-        L_D + lambda_obj F_alpha(phi(u12), chi(I1))
-
-    Args:
-        dynamic: L_D, Eq. 5, mean over the batch.
-        with_static: F_alpha(phi(u12), chi(I1)), [0, 1].
-        lambda_obj: lambda_obj.
-    """
-    return dynamic + lambda_obj * with_static.mean()

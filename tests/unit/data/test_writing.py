@@ -13,6 +13,7 @@ from webdataset.compat import WebDataset
 from selfseg import storage
 from selfseg.data.index import Span, parse_index
 from selfseg.data.ingesting import IngestSettings, Sample
+from selfseg.data.collection import Collection
 from selfseg.data.manifest import (
     Manifest,
     ShardEntry,
@@ -199,15 +200,16 @@ def test_a_damaged_manifest_is_named(tmp_path):
         load_manifest(str(tmp_path))
 
 
-def test_a_manifest_without_a_setting_of_today_is_of_another_version(tmp_path):
+def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_path):
     commit(str(tmp_path), manifest([]))
     tree = json.loads(manifest([]).to_bytes())
     del tree["settings"]["jpeg_quality"]
     data = json.dumps(tree).encode()
     old = hashlib.sha256(data).hexdigest()
     Path(manifest_url(str(tmp_path), old)).write_bytes(data)
-    with pytest.raises(UserError, match="written by another version"):
-        load_manifest(str(tmp_path), old)
+    collection = Collection.open(str(tmp_path), old)
+    assert collection.manifest_id == old
+    assert collection.manifest.settings == manifest([]).settings
 
 
 def test_a_place_without_a_collection_is_named_with_the_remedy(tmp_path):

@@ -128,9 +128,9 @@ def test_in_a_round_phi_also_maximises_its_agreement_with_chi(batch):
     model = Bootstrap(SMALL.override({"lambda_obj": 0.4}))
     alone, _ = terms_of(model, "segmenter", batch, 0)
     together, terms = terms_of(model, "segmenter", batch, 7)
-    _, mask = model.dynamic.hide(batch, 7)
-    seen = resize(model.static.masks(batch.image), *mask.shape[-2:])
-    agreement = f_measure(mask, seen, alpha_squared=1.5).mean()
+    _, logits = model.dynamic.hide(batch, 7)
+    seen = resize(model.static.masks(batch.image), *logits.shape[-2:])
+    agreement = f_measure(logits.sigmoid(), seen, alpha_squared=1.5).mean()
     torch.testing.assert_close(together, alone - 0.4 * agreement)
     assert terms["with_static"] == pytest.approx(agreement.item())
 
