@@ -77,6 +77,9 @@ class Method(Protocol):
     phases: tuple[Phase, ...]
     """The whole run in order; empty: all of it is one phase."""
 
+    supervised: bool
+    """Whether it learns from annotated masks."""
+
     def initialise(self) -> None:
         """Fetch the initial weights that the settings name; only a fresh run needs them.
 

@@ -13,15 +13,18 @@ from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import DataConfig
 from selfseg.errors import UsageError
 from selfseg.methods.dystab.bootstrap import Bootstrap, phases
-from selfseg.methods.dystab.config import BootstrapConfig, DynamicConfig
+from selfseg.methods.dystab.config import BootstrapConfig, DynamicConfig, SupervisedConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
+from selfseg.methods.dystab.supervised import Supervised
 from selfseg.training import checkpoint
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 
-MethodConfig = Annotated[DynamicConfig | BootstrapConfig, Field(discriminator="name")]
+MethodConfig = Annotated[
+    DynamicConfig | BootstrapConfig | SupervisedConfig, Field(discriminator="name")
+]
 
 
 class ExperimentConfig(Config):
@@ -80,6 +83,8 @@ def build_method(config: MethodConfig) -> Method:
             return DynamicModel(config)
         case BootstrapConfig():
             return Bootstrap(config)
+        case SupervisedConfig():
+            return Supervised(config)
 
 
 def begin(method: Method, config: ExperimentConfig) -> None:

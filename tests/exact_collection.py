@@ -37,10 +37,15 @@ def write_collection(
     gaps: tuple[int, ...] = (1, 2),
     shares: Sequence[float] = (0.2, 0.5, 0.3),
     with_flow: bool = True,
+    with_masks: bool = False,
 ) -> Manifest:
     """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos."""
     used = gaps if with_flow else ()
-    samples = [s for name in sorted(scenes) for s in _samples(name, scenes[name], used)]
+    samples = [
+        (key, parts if with_masks else {part: parts[part] for part in parts if part != schema.MASK})
+        for name in sorted(scenes)
+        for key, parts in _samples(name, scenes[name], used)
+    ]
     order = np.random.default_rng(0).permutation(len(samples))
     bounds = np.rint(np.cumsum([0, *shares]) * len(samples)).astype(int)
     shards = [
@@ -82,7 +87,10 @@ def _samples(name: str, scene: Scene, gaps: tuple[int, ...]) -> list[Sample]:
 def _parts(name: str, scene: Scene, frame: int, gaps: tuple[int, ...]) -> dict[str, bytes]:
     height, width = scene.frames.shape[1:3]
     held = [gap for gap in gaps if frame + gap < len(scene.frames)]
-    parts = {schema.IMAGE: schema.encode_image(scene.frames[frame], 95)}
+    parts = {
+        schema.IMAGE: schema.encode_image(scene.frames[frame], 95),
+        schema.MASK: schema.encode_mask(scene.masks[frame]),
+    }
     for gap in held:
         there, back = scene.flow(frame, frame + gap), scene.flow(frame + gap, frame)
         parts[schema.forward_part(gap)] = schema.encode_flow(_on_flow_grid(there))

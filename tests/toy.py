@@ -20,6 +20,7 @@ class Game:
     """A guesser of flow from the image, and a judge of where it is wrong; 2 : 1 turns."""
 
     views: tuple[View, ...] = ("static",)
+    supervised = False
 
     def __init__(
         self,

@@ -12,7 +12,16 @@ from pydantic import Field, field_validator
 from selfseg.config import Config
 from selfseg.data.collection import Collection
 from selfseg.data.draws import uniforms
-from selfseg.data.pairs import CameraModel, Crop, Pair, PairAddress, gaps_of, on_grid, read_pair
+from selfseg.data.pairs import (
+    CameraModel,
+    Crop,
+    Pair,
+    PairAddress,
+    gaps_of,
+    on_grid,
+    read_pair,
+    read_truth,
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 CropSide = Annotated[float, Field(gt=0, le=1)]
@@ -60,6 +69,7 @@ def draw_pair(
     height: int,
     width: int,
     augmentation: Augmentation,
+    annotated: bool = False,
 ) -> Pair:
     """Read a sample as a pair on a grid, varied as the draws of `stream` say.
 
@@ -75,12 +85,14 @@ def draw_pair(
         height: rows of the grid.
         width: columns of the grid.
         augmentation: how much is varied.
+        annotated: read the sample's annotated mask too; the pair is then a forward one, whose
+            first frame the mask is of.
     """
     record = collection.record(ordinal)
     drawn = uniforms(9, *stream, record.key).tolist()
     held = gaps_of(record, gaps)
     gap = held[int(drawn[0] * len(held))]
-    address = PairAddress(ordinal, gap, drawn[1] < augmentation.reverse)
+    reverse = drawn[1] < augmentation.reverse and not annotated
     least, largest = augmentation.crop
     side = least + drawn[2] * (largest - least)
     view = Crop(
@@ -89,7 +101,10 @@ def draw_pair(
         side=side,
         flip=drawn[5] < augmentation.flip,
     )
-    pair = on_grid(read_pair(collection, address, camera), height, width, view)
+    pair = read_pair(collection, PairAddress(ordinal, gap, reverse), camera)
+    if annotated:
+        pair = replace(pair, truth=read_truth(record))
+    pair = on_grid(pair, height, width, view)
     strengths = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     gains = [1 + s * (2 * u - 1) for s, u in zip(strengths, drawn[6:], strict=True)]
     return replace(pair, image=relit(pair.image, *gains))

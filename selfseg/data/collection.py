@@ -18,7 +18,14 @@ from jaxtyping import Bool, Int64
 from selfseg import storage
 from selfseg.data import cache
 from selfseg.data.index import IndexEntry, Span, parse_index
-from selfseg.data.manifest import Manifest, ShardEntry, index_url, load_manifest, newest_id, shard_url
+from selfseg.data.manifest import (
+    Manifest,
+    ShardEntry,
+    index_url,
+    load_manifest,
+    newest_id,
+    shard_url,
+)
 from selfseg.data.schema import META, Meta, split_key
 from selfseg.errors import UserError
 

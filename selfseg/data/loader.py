@@ -27,7 +27,7 @@ from selfseg.data.augment import Augmentation, draw_pair
 from selfseg.data.collection import Collection
 from selfseg.data.order import Order, Tail, share_of
 from selfseg.data.pairs import CameraModel, to_batch
-from selfseg.data.schema import forward_part
+from selfseg.data.schema import MASK, forward_part
 from selfseg.errors import UsageError, UserError
 
 LAST_STEP = 2**62
@@ -66,10 +66,13 @@ class DataConfig(Config):
     """Processes per worker that prepare batches; 0: the worker itself."""
 
 
-def reading_order(collection: Collection, config: DataConfig, *, seed: int) -> Order:
+def reading_order(
+    collection: Collection, config: DataConfig, *, seed: int, annotated: bool = False
+) -> Order:
     """Return the order of the collection's readable samples; see `readable`."""
     bounds = np.cumsum([0, *collection.counts])
-    counts = np.diff(np.searchsorted(readable(collection, config), bounds))
+    ordinals = readable(collection, config, annotated=annotated)
+    counts = np.diff(np.searchsorted(ordinals, bounds))
     return Order(
         counts.tolist(),
         manifest=collection.manifest_id,
@@ -81,14 +84,16 @@ def reading_order(collection: Collection, config: DataConfig, *, seed: int) -> O
     )
 
 
-def readable(collection: Collection, config: DataConfig) -> Int64[np.ndarray, " samples"]:
+def readable(
+    collection: Collection, config: DataConfig, *, annotated: bool = False
+) -> Int64[np.ndarray, " samples"]:
     """Return the ordinals of the samples that motion can be learned from, ascending.
 
     Those are the frames with a flow over at least one of the gaps. A video's last frames have
-    none, but are read as first frames of reversed pairs.
+    none, but are read as first frames of reversed pairs. If `annotated`, only those with a mask.
 
     Raises:
-        UserError: the collection holds no flow.
+        UserError: the collection holds no flow, or no masks where they are asked for.
         UsageError: the collection holds none over one of the gaps.
     """
     settings = collection.manifest.settings
@@ -102,23 +107,39 @@ def readable(collection: Collection, config: DataConfig) -> Int64[np.ndarray, " 
             f"data.gaps: {collection.url} has no flow over {min(unknown)} frames; "
             f"choose from {list(settings.gaps)} or ingest again with --gaps"
         )
-    held = [collection.holds(forward_part(gap)) for gap in config.gaps]
-    return np.flatnonzero(np.any(held, axis=0))
+    held = np.any([collection.holds(forward_part(gap)) for gap in config.gaps], axis=0)
+    if annotated:
+        held &= collection.holds(MASK)
+        if not held.any():
+            raise UserError(
+                f"{collection.url}: holds no annotated masks, which a supervised method learns "
+                "from; ingest again with --masks ROOT"
+            )
+    return np.flatnonzero(held)
 
 
 def batches(
-    collection: Collection, config: DataConfig, *, seed: int, step: int, rank: int, world_size: int
+    collection: Collection,
+    config: DataConfig,
+    *,
+    seed: int,
+    step: int,
+    rank: int,
+    world_size: int,
+    annotated: bool = False,
 ) -> Generator[FramePairs]:
     """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
 
-    Closing the generator ends its processes.
+    Closing the generator ends its processes. `annotated`: with masks, for a supervised method.
 
     Raises:
         UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
         UserError: the collection holds no motion; while reading: it is damaged.
     """
     share_of(config.batch_size, world_size)
-    dataset = _Batches(collection, config, seed=seed, rank=rank, world_size=world_size)
+    dataset = _Batches(
+        collection, config, seed=seed, rank=rank, world_size=world_size, annotated=annotated
+    )
     return _stream(dataset, config.loader_processes, step)
 
 
@@ -126,12 +147,19 @@ class _Batches(Dataset["FramePairs | UserError"]):
     """One worker's part of each global batch, by its number."""
 
     def __init__(
-        self, collection: Collection, config: DataConfig, *, seed: int, rank: int, world_size: int
+        self,
+        collection: Collection,
+        config: DataConfig,
+        *,
+        seed: int,
+        rank: int,
+        world_size: int,
+        annotated: bool,
     ) -> None:
         self.collection, self.config, self.seed = collection, config, seed
-        self.rank, self.world_size = rank, world_size
-        self.order = reading_order(collection, config, seed=seed)
-        self.ordinals = readable(collection, config)
+        self.rank, self.world_size, self.annotated = rank, world_size, annotated
+        self.order = reading_order(collection, config, seed=seed, annotated=annotated)
+        self.ordinals = readable(collection, config, annotated=annotated)
 
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
@@ -147,6 +175,7 @@ class _Batches(Dataset["FramePairs | UserError"]):
                     height=config.height,
                     width=config.width,
                     augmentation=config.augmentation,
+                    annotated=self.annotated,
                 )
                 for sample in self.order.part(step, rank=self.rank, world_size=self.world_size)
             ]

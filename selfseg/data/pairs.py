@@ -20,10 +20,12 @@ from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection, Record
 from selfseg.data.schema import (
     IMAGE,
+    MASK,
     PairMeta,
     backward_part,
     decode_flow,
     decode_image,
+    decode_mask,
     forward_part,
     sample_key,
     split_key,
@@ -49,6 +51,7 @@ class Pair:
 
     image: RGB, 0 ... 255; its grid may be another than that of the motion
     flow, flow_back, camera, camera_back: (x, y), pixels of their own grid
+    truth: the frame's annotated mask, [0, 1], on a grid of its own; None unless it is asked for
     """
 
     key: str
@@ -57,6 +60,7 @@ class Pair:
     flow_back: FlowField
     camera: FlowField
     camera_back: FlowField
+    truth: Float32[np.ndarray, "rows columns 1"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +102,13 @@ def pairs_from(collection: Collection, ordinal: int, gaps: Sequence[int]) -> lis
     return addresses
 
 
+def read_truth(record: Record) -> Float32[np.ndarray, "rows columns 1"]:
+    """Read the annotated mask of a record that has one."""
+    return decode_mask(record.read(MASK)).astype(np.float32)[..., None]
+
+
 def read_pair(collection: Collection, address: PairAddress, camera: CameraModel) -> Pair:
-    """Read and decode one pair; nothing but its own parts is read."""
+    """Read and decode one pair; nothing but its own parts is read, and no annotation."""
     gap, record = address.gap, collection.record(address.ordinal)
     forward = decode_flow(record.read(forward_part(gap)))
     backward = decode_flow(record.read(backward_part(gap)))
@@ -145,11 +154,13 @@ def on_grid(pair: Pair, height: int, width: int, view: Crop = WHOLE_FRAME) -> Pa
         _seen_flow(pair.flow_back, view, height, width),
         _seen_flow(pair.camera, view, height, width),
         _seen_flow(pair.camera_back, view, height, width),
+        None if pair.truth is None else _seen(pair.truth, view, height, width),
     )
 
 
 def to_batch(pairs: Sequence[Pair]) -> FramePairs:
-    """Stack pairs on one grid."""
+    """Stack pairs on one grid; all or none know their truth."""
+    truths = [pair.truth for pair in pairs if pair.truth is not None]
     return FramePairs(
         image=_stacked([pair.image for pair in pairs]).mul_(1 / 255),
         flow=_stacked([pair.flow for pair in pairs]),
@@ -157,6 +168,7 @@ def to_batch(pairs: Sequence[Pair]) -> FramePairs:
         camera=_stacked([pair.camera for pair in pairs]),
         camera_back=_stacked([pair.camera_back for pair in pairs]),
         keys=tuple(pair.key for pair in pairs),
+        truth=_stacked(truths) if truths else None,
     )
 
 
@@ -169,7 +181,8 @@ def _seen(
     # INTER_AREA averages all it covers when shrinking, but copies nearest pixels when enlarging.
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(crop, (width, height), interpolation=interpolation)
-    return cv2.flip(resized, 1) if view.flip else resized
+    mirrored = cv2.flip(resized, 1) if view.flip else resized
+    return mirrored.reshape(height, width, -1)  # OpenCV drops an only channel
 
 
 def _seen_flow(

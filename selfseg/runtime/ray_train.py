@@ -82,6 +82,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         seed=config.seed,
         rank=worker.rank,
         world_size=worker.world_size,
+        annotated=method.supervised,
     )
     plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
     wandb = payload["wandb"]

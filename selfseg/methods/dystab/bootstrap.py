@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab.config import BootstrapConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
+from selfseg.methods.dystab.fusion import VIEWS, fuse, segment
 from selfseg.methods.dystab.static import StaticModel
 from selfseg.methods.dystab.static_objective import confidence
 from selfseg.ops.crf import CrfSettings, refine_all
@@ -21,14 +22,12 @@ from selfseg.ops.masks import resize
 LABEL_CRF = CrfSettings(colour_weight=5.0, smooth_reach_px=5.0, smooth_weight=2.0)
 """Of labels; milder than for a final mask, so that they stay soft."""
 
-CERTAINTY = 0.98
-"""Probabilities are clipped to [1 - CERTAINTY, CERTAINTY] before their logits are summed."""
-
 
 class Bootstrap:
     """The players of the dynamic model, and `static` (chi) with `earlier` (chi')."""
 
-    views: tuple[View, ...] = ("fused", "dynamic", "static")
+    views: tuple[View, ...] = VIEWS
+    supervised = False
 
     def __init__(self, config: BootstrapConfig) -> None:
         self.config = config
@@ -69,15 +68,9 @@ class Bootstrap:
             case _:
                 return self.dynamic.objective(player, batch, step, generator)
 
-    @torch.no_grad()
     def segment(self, frame: FramePairs, view: View) -> Float[Tensor, "h w"]:
         """Return foreground probability, [0, 1]: by phi, by chi, or by both."""
-        if view == "dynamic":
-            return self.dynamic.segment(frame, view)
-        static = self.static.masks(frame.image[:1])[0, 0]
-        if view == "static":
-            return static
-        return fuse(self.dynamic.segment(frame, "dynamic"), static, rule=self.config.fusion)
+        return segment(self.dynamic, self.static, frame, view, rule=self.config.fusion)
 
     def _learn_from_motion(self, batch: FramePairs, *, first: bool) -> Objective:
         """chi: L_chi, Eq. 7, with m = phi(u12); or Eq. 6."""
@@ -144,17 +137,3 @@ def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
         start, stop = stop, stop + config.dynamic_steps
         found.append(Phase(f"round {number}, dynamic", start, stop, config.round_rate, number))
     return tuple(phase for phase in found if phase.start < phase.stop)
-
-
-def fuse(
-    dynamic: Float[Tensor, "*shape"], static: Float[Tensor, "*shape"], *, rule: str
-) -> Float[Tensor, "*shape"]:
-    """Weight phi's mask of a frame with chi's.
-
-    product: sqrt(phi * chi), foreground where both see it; the root keeps 0.5 in its place.
-    logits: sigmoid(logit(phi) + logit(chi)), two independent witnesses.
-    """
-    if rule == "product":
-        return (dynamic * static).sqrt()
-    both = torch.stack([dynamic, static]).clamp(1 - CERTAINTY, CERTAINTY)
-    return both.logit().sum(0).sigmoid()

@@ -138,3 +138,16 @@ class BootstrapConfig(Config):
 
     fusion: Literal["product", "logits"] = "product"
     """How both make a video's masks: phi's weighted with chi's, or the sum of their logits."""
+
+
+class SupervisedConfig(Config):
+    """Table 3's supervised variant: phi and chi fine-tuned on annotated frames."""
+
+    name: Literal["dystab_supervised"] = "dystab_supervised"
+
+    dynamic: DynamicConfig
+
+    static: StaticConfig
+
+    fusion: Literal["product", "logits"] = "product"
+    """See `BootstrapConfig`."""

@@ -33,6 +33,7 @@ class DynamicModel:
 
     views: tuple[View, ...] = ("dynamic",)
     phases: tuple[Phase, ...] = ()
+    supervised = False
 
     def __init__(self, config: DynamicConfig) -> None:
         self.config = config
@@ -91,6 +92,11 @@ class DynamicModel:
         else:
             mask = foreground_side(self._logits(motion.flow, motion.camera).sigmoid())
         return resize(mask, *batch.flow.shape[-2:])
+
+    def logits(self, batch: FramePairs) -> Float[Tensor, "b 1 rows columns"]:
+        """Return the logits of phi(u12) on phi's own grid, with gradients."""
+        motion = self._on_own_grid(batch)
+        return self._logits(motion.flow, motion.camera)
 
     @torch.no_grad()
     def separation_of(

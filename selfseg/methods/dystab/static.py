@@ -46,7 +46,7 @@ class StaticModel:
     @torch.no_grad()
     def masks(self, image: Image) -> Mask:
         """Return chi(I), each on its foreground side, [0, 1]."""
-        return foreground_side(self._logits("static", image).sigmoid())
+        return foreground_side(self.logits(image).sigmoid())
 
     @torch.no_grad()
     def earlier_masks(self, image: Image) -> Mask:
@@ -68,7 +68,7 @@ class StaticModel:
             weight: how much it is to be believed.
             earlier: chi'(I); None where it is not heard.
         """
-        logits = self._logits("static", image)
+        logits = self.logits(image)
         with_motion = self.likeness(logits, mask)
         with_earlier = torch.zeros_like(weight)
         if earlier is not None:
@@ -89,8 +89,11 @@ class StaticModel:
             return overlap(logits, mask)
         return f_measure(logits.sigmoid(), mask, alpha_squared=self.config.alpha_squared)
 
-    def _logits(self, player: str, image: Image) -> Float[Tensor, "b 1 h w"]:
+    def logits(self, image: Image) -> Float[Tensor, "b 1 h w"]:
         """Return the foreground's logit; its sigmoid is the softmax of chi's two channels."""
+        return self._logits("static", image)
+
+    def _logits(self, player: str, image: Image) -> Float[Tensor, "b 1 h w"]:
         laid_out = image.contiguous(memory_format=torch.channels_last)
         background, foreground = self.players[player](laid_out).float().chunk(2, 1)
         return foreground - background

@@ -117,3 +117,26 @@ def test_more_workers_than_shards_are_served(tmp_path):
     whole = read(collection, 3)
     parts = [read(collection, 3, rank=rank, world_size=4) for rank in range(4)]
     assert [sum((p[s].keys for p in parts), ()) for s in range(3)] == [b.keys for b in whole]
+
+
+def test_annotated_batches_show_each_frame_with_its_own_mask(tmp_path):
+    write_collection(str(tmp_path), SCENES, with_masks=True)
+    config = CONFIG.override({"augmentation.crop": [0.5, 1.0]})
+    collection = Collection.open(str(tmp_path))
+    batch = next(batches(collection, config, seed=5, step=0, rank=0, world_size=1, annotated=True))
+    assert batch.truth is not None
+    # Exact flow moves where the disc is and nowhere else, up to the pixels on its edge.
+    moving = (batch.flow - batch.camera).norm(dim=1, keepdim=True) > 0.5
+    annotated = batch.truth > 0.5
+    shared = (moving & annotated).sum((1, 2, 3)) / (moving | annotated).sum((1, 2, 3))
+    assert shared.min() > 0.7
+
+
+def test_without_being_asked_no_batch_holds_a_mask(collection):
+    assert all(batch.truth is None for batch in read(collection, 3))
+
+
+def test_a_collection_without_masks_is_refused_by_who_learns_from_them(tmp_path):
+    write_collection(str(tmp_path), {"swan": moving_disc(3)})
+    with pytest.raises(UserError, match=r"holds no annotated masks.*--masks ROOT"):
+        readable(Collection.open(str(tmp_path)), CONFIG, annotated=True)

@@ -10,9 +10,9 @@ import torch
 from selfseg.data import schema
 from selfseg.data.collection import Collection
 from selfseg.data.pairs import (
+    Crop,
     Pair,
     PairAddress,
-    Crop,
     camera_fields,
     on_grid,
     pairs_from,

@@ -11,9 +11,9 @@ import pytest
 from webdataset.compat import WebDataset
 
 from selfseg import storage
+from selfseg.data.collection import Collection
 from selfseg.data.index import Span, parse_index
 from selfseg.data.ingesting import IngestSettings, Sample
-from selfseg.data.collection import Collection
 from selfseg.data.manifest import (
     Manifest,
     ShardEntry,

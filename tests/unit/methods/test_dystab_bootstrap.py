@@ -6,8 +6,9 @@ from torch import Generator
 
 from selfseg.contracts import FramePairs
 from selfseg.errors import UsageError
-from selfseg.methods.dystab.bootstrap import Bootstrap, fuse
+from selfseg.methods.dystab.bootstrap import Bootstrap
 from selfseg.methods.dystab.config import BootstrapConfig
+from selfseg.methods.dystab.fusion import fuse
 from selfseg.methods.dystab.static_objective import f_measure
 from selfseg.ops.masks import resize
 from tests.unit.methods.test_dystab_dynamic import discs
