@@ -39,7 +39,8 @@ def evaluate(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from selfseg.evaluation.scores import comparison
-    from selfseg.prediction.evaluate import Subject, find_benchmark, keep, record, write_json
+    from selfseg.prediction.benchmarks import find_benchmark
+    from selfseg.prediction.evaluate import Subject, keep, record, write_json
     from selfseg.prediction.evaluate import evaluate as score
     from selfseg.prediction.segment import compute_device
 
@@ -50,9 +51,15 @@ def evaluate(args: argparse.Namespace) -> None:
         subjects.insert(0, Subject(checkpoint=args.checkpoint, **common))
     if not subjects:
         raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
-    benchmark = find_benchmark(root=args.root, split=args.split, collection=args.collection)
+    benchmark = find_benchmark(
+        root=args.root,
+        benchmark=args.benchmark,
+        split=args.split,
+        collection=args.collection,
+        every=args.every,
+    )
     records, scores = [], []
-    for subject in subjects:
+    for subject in [each.settled(benchmark) for each in subjects]:
         scores.append(score(subject, benchmark))
         records.append(record(subject, benchmark, scores[-1]))
         Console().print(scores[-1].table())
@@ -114,13 +121,22 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("evaluate", help=evaluate.__doc__)
     command.set_defaults(run_command=evaluate)
     command.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="or a run's URL")
-    command.add_argument("--benchmark", choices=["davis16"], default="davis16")
+    command.add_argument(
+        "--benchmark", default="davis16", metavar="NAME",
+        help="davis16, davis17, fbms59, segtrackv2, ytvos; images: msra-b, ecssd, dut-omron, "
+        "duts, or stills for your own, images/ and masks/; default: davis16",
+    )  # fmt: skip
     command.add_argument("--root", metavar="DIR", help="the benchmark's official folder tree")
-    command.add_argument("--split", default="val", help="of the benchmark; default: val")
+    command.add_argument("--split", help="of the benchmark; default: what is published")
     command.add_argument("--collection", metavar="URL", help="score on its videos with masks")
     command.add_argument(
         "--baseline", action="append", default=[], metavar="NAME",
-        help="also score a classical method: flow-otsu, mog2, knn or centre; may be repeated",
+        help="also score a classical method: flow-otsu, mog2, knn or centre; for images "
+        "boundary-connectivity, grabcut or centre; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--every", type=int, default=1, metavar="N",
+        help="only every Nth frame that counts, or image: quick, and not the official protocol",
     )  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="also write the scores there")
     add_inference_options(command)

@@ -1,7 +1,7 @@
 """One video into samples: frames, flow both ways for every gap, and the camera's motion."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -99,11 +99,18 @@ def grid_sizes(settings: IngestSettings, height: int, width: int) -> Sizes:
     return Sizes(grid(float(settings.height)), grid(measured), grid(kept))
 
 
-def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFrame]:
+def moving_frames(
+    video: Video, settings: IngestSettings, wanted: Container[int] | None = None
+) -> Iterator[MovingFrame]:
     """Yield a video's frames with their motion, holding no more than the largest gap + 1.
 
     Flow depends in its last digits on OpenCV's number of threads; call `cv2.setNumThreads(1)`
     first where results must repeat.
+
+    Args:
+        video: what to read.
+        settings: what to compute.
+        wanted: frames whose motion is measured, to others and back to them; None: of all.
 
     Raises:
         BrokenVideoError: at the frame that cannot be read.
@@ -111,12 +118,17 @@ def moving_frames(video: Video, settings: IngestSettings) -> Iterator[MovingFram
     sizes = grid_sizes(settings, video.height, video.width)
     window: deque[_Held] = deque()
     for frame in video.frames():
-        window.append(_hold(frame, sizes, moves=settings.flow == "dis"))
+        near = {
+            frame.number,
+            *(frame.number + way * gap for gap in settings.gaps for way in (1, -1)),
+        }
+        moves = wanted is None or any(number in wanted for number in near)
+        window.append(_hold(frame, sizes, moves=moves and settings.flow == "dis"))
         if len(window) > max(settings.gaps):
-            yield _moving(window, sizes, settings)
+            yield _moving(window, sizes, settings, wanted)
             window.popleft()
     while window:
-        yield _moving(window, sizes, settings)
+        yield _moving(window, sizes, settings, wanted)
         window.popleft()
 
 
@@ -183,13 +195,20 @@ def _hold(frame: Frame, sizes: Sizes, *, moves: bool) -> _Held:
     return _Held(frame, resize(frame.image, sizes.image), prepared)
 
 
-def _moving(window: Sequence[_Held], sizes: Sizes, settings: IngestSettings) -> MovingFrame:
+def _moving(
+    window: Sequence[_Held],
+    sizes: Sizes,
+    settings: IngestSettings,
+    wanted: Container[int] | None,
+) -> MovingFrame:
     """Measure the motion of the window's first frame to the others."""
     first = window[0]
     motions = {}
     for gap in settings.gaps:
         second = window[gap].matchable if gap < len(window) else None
-        if first.matchable and second:
+        number = first.frame.number
+        needed = wanted is None or number in wanted or number + gap in wanted
+        if needed and first.matchable and second:
             motions[gap] = measure(first.matchable, second, sizes.flow, settings.dis)
     frame = first.frame
     return MovingFrame(frame.number, frame.time_s, first.image, frame.image, motions)

@@ -4,13 +4,16 @@ Every claim stands beside these. They see the same frames and flows as a trained
 masks take the same way to the score: border rule, CRF if asked for, resize, threshold at 0.5.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
+
+from selfseg.evaluation.soft_masks import against_otsu
+from selfseg.evaluation.still_baselines import boundary_connectivity, centre, grabcut
 
 Camera = Literal["none", "median", "homography", "quadratic"]
 
@@ -31,11 +34,13 @@ class SubtractionBaseline:
 
 
 @dataclass(frozen=True, slots=True)
-class CentreBaseline:
-    """An ellipse in the middle of the image, always the same."""
+class StillBaseline:
+    """What looks at each image for itself, whether it is a still or a frame."""
+
+    segment: Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "h w"]]
 
 
-Baseline = FlowBaseline | SubtractionBaseline | CentreBaseline
+Baseline = FlowBaseline | SubtractionBaseline | StillBaseline
 
 BASELINES: dict[str, Baseline] = {
     "flow-otsu": FlowBaseline("quadratic"),
@@ -46,38 +51,22 @@ BASELINES: dict[str, Baseline] = {
     "mog2-raw": SubtractionBaseline("mog2", stabilised=False),
     "knn": SubtractionBaseline("knn", stabilised=True),
     "knn-raw": SubtractionBaseline("knn", stabilised=False),
-    "centre": CentreBaseline(),
+    "centre": StillBaseline(centre),
+    "grabcut": StillBaseline(grabcut),
+    "boundary-connectivity": StillBaseline(boundary_connectivity),
 }
 """The plain name is the strongest of its kind; the others show what the rest would score."""
-
-CENTRE_RADIUS = 0.3
-"""Half axes of the centre ellipse, as shares of the image's width and height."""
-
-SOFTNESS = 4.0
-"""Slope of the soft masks at their threshold: 0.98 at twice it, 0.02 at zero."""
 
 
 def moving_against_otsu(
     residuals: Float[np.ndarray, "pairs h w 2"],
 ) -> Float32[np.ndarray, "h w"]:
-    """Return sigmoid(SOFTNESS * (speed / threshold - 1)), speed being the mean over the pairs.
-
-    Above 0.5 exactly where the speed exceeds Otsu's threshold. A field of zeros has no threshold
-    and moves nowhere: all 0.02.
+    """Return a soft mask of what is faster than Otsu's threshold, by the mean over the pairs.
 
     Args:
         residuals: motion of one frame to several others, camera taken out; pixels.
     """
-    speed = np.linalg.norm(residuals, axis=-1).mean(0)
-    excess = speed / max(_otsu_threshold(speed), 1e-6) - 1
-    return _soft(np.clip(excess, -1, 4))
-
-
-def centre_ellipse(height: int, width: int) -> Float32[np.ndarray, "{height} {width}"]:
-    """Return a soft ellipse around the image's middle, 0.5 at CENTRE_RADIUS of its sides."""
-    y = (np.arange(height)[:, None] + 0.5) / height - 0.5
-    x = (np.arange(width) + 0.5) / width - 0.5
-    return _soft(1 - np.hypot(x, y) / CENTRE_RADIUS)
+    return against_otsu(np.linalg.norm(residuals, axis=-1).mean(0))
 
 
 def subtract_background(
@@ -136,15 +125,3 @@ def _tidy(moving: UInt8[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
 
 def _ellipse(side_px: int) -> UInt8[np.ndarray, "side side"]:
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side_px, side_px)).astype(np.uint8)
-
-
-def _otsu_threshold(speed: Float[np.ndarray, "h w"]) -> float:
-    """Return the speed that best splits its histogram of 256 bins; the fastest 0.5 % share one."""
-    top = max(float(np.percentile(speed, 99.5)), 1e-3)
-    levels = np.clip(speed / top * 255, 0, 255).astype(np.uint8)
-    level, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return level / 255 * top
-
-
-def _soft(excess: Float[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    return (1 / (1 + np.exp(-SOFTNESS * excess))).astype(np.float32)

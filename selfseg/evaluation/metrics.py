@@ -1,15 +1,20 @@
-"""Region similarity J and contour accuracy F, as DAVIS 2016 defines them; NumPy.
+"""How near a mask comes to the truth; NumPy.
 
-Perazzi et al., "A benchmark dataset and evaluation methodology for video object segmentation",
-2016. Both take one predicted and one true mask of the same size.
+J and F are DAVIS 2016's: Perazzi et al., "A benchmark dataset and evaluation methodology for video
+object segmentation", 2016. F_beta and MAE are those of salient object detection: Achanta et al.,
+"Frequency-tuned salient region detection", 2009; Perazzi et al., "Saliency filters", 2012. Each
+takes one predicted and one true mask of the same size.
 """
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 BOUNDARY_TOLERANCE = 0.008
 """How far a contour may be off, as a share of the image's diagonal; rounded up to pixels."""
+
+BETA_SQUARED = 0.3
+"""Weighs precision above recall in F_beta."""
 
 
 def region_similarity(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> float:
@@ -59,6 +64,28 @@ def contour(mask: Bool[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     marked[:-1] |= mask[:-1] ^ mask[1:]
     marked[:-1, :-1] |= mask[:-1, :-1] ^ mask[1:, 1:]
     return marked
+
+
+def f_beta(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> float:
+    """Return F_beta, the weighted harmonic mean of the pixels' precision and recall.
+
+        F_beta = (1 + b) precision recall / (b precision + recall),   b = BETA_SQUARED
+
+    1: equal masks, two empty ones included. 0: nothing in common.
+    """
+    # The same fraction with its common factors cancelled, so that no part of it can be 0 / 0.
+    weighted = BETA_SQUARED * np.count_nonzero(truth) + np.count_nonzero(predicted)
+    if not weighted:
+        return 1.0
+    return (1 + BETA_SQUARED) * np.count_nonzero(predicted & truth) / weighted
+
+
+def mean_absolute_error(mask: Float[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> float:
+    """Return MAE, the mean of |mask - truth| over the pixels of a soft mask; the less the better.
+
+    0: a hard mask, and right. 0.5: 0.5 everywhere. 1: hard, and wrong everywhere.
+    """
+    return float(np.abs(mask.astype(np.float64) - truth).mean())
 
 
 def _window(marked: UInt8[np.ndarray, "h w"]) -> tuple[slice, slice]:

@@ -6,29 +6,31 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Self
 
 import cv2
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 
 from selfseg import storage
+from selfseg.contracts import View
 from selfseg.data.sources import slug
 from selfseg.errors import UsageError, UserError
-from selfseg.evaluation.protocols import counted_frames, score_frame
-from selfseg.evaluation.scores import Scores, SequenceScore, score_sequence
+from selfseg.evaluation.protocols import Protocol
+from selfseg.evaluation.scores import Score, Scores, average
 from selfseg.experiment import load_model
-from selfseg.prediction.inputs import collection_sources, davis_sources
+from selfseg.prediction.benchmarks import Benchmark
+from selfseg.prediction.progress import bar
 from selfseg.prediction.segment import (
+    ModelSegmenter,
     Segmenter,
     baseline_segmenter,
     compute_device,
     model_segmenter,
     refined,
 )
-from selfseg.prediction.sources import Source
+from selfseg.prediction.sources import AnnotatedSource
 from selfseg.training.checkpoint import resolve
 
 
@@ -39,15 +41,23 @@ class Subject:
     checkpoint: URL of a checkpoint or a run; None for a baseline
     baseline: name of a baseline; None for a checkpoint
     gaps: frames between the ends of a motion; None for what the checkpoint was trained on
+    view: what a checkpoint looks at; None for what its method calls best
+    augment: whether a checkpoint's masks are averaged over crops and mirror images
     crf: whether masks are refined by the dense CRF
     device: where the model computes
+    name: what tables call it; None for what a URL or a baseline is called
+    seed: of the checkpoint's run, once it was looked up
     """
 
     checkpoint: str | None = None
     baseline: str | None = None
     gaps: tuple[int, ...] | None = None
+    view: View | None = None
+    augment: bool = False
     crf: bool = False
     device: str = "cpu"
+    name: str | None = None
+    seed: int | None = None
 
     def segmenter(self) -> Segmenter:
         """Build what turns frames into masks.
@@ -57,45 +67,43 @@ class Subject:
         """
         if self.baseline:
             return baseline_segmenter(self.baseline, gaps=self.gaps)
+        return self._model_segmenter()
+
+    def settled(self, benchmark: Benchmark) -> Self:
+        """Decide what was left open: the run's newest checkpoint, and the view for a benchmark.
+
+        Raises:
+            UserError: no such checkpoint, or one that cannot be used.
+        """
+        if self.baseline:
+            return self
+        # A run may save a newer checkpoint while it is being scored.
+        subject = replace(self, checkpoint=resolve(str(self.checkpoint)))
+        segmenter = subject._model_segmenter()
+        view = segmenter.view_of(benchmark.sources[0])
+        name = self.name or str(self.checkpoint).rstrip("/").rpartition("/")[2]
+        if len(segmenter.model.method.views) > 1:
+            name = f"{name} {view}"
+        return replace(subject, name=name, view=view, seed=segmenter.model.config.seed)
+
+    def _model_segmenter(self) -> ModelSegmenter:
         if not self.checkpoint:
             raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
         device = compute_device(self.device)
-        return model_segmenter(load_model(self.checkpoint, device), gaps=self.gaps, device=device)
+        return model_segmenter(
+            load_model(self.checkpoint, device),
+            gaps=self.gaps,
+            device=device,
+            view=self.view,
+            augment=self.augment,
+        )
 
     @property
     def title(self) -> str:
-        """What tables call it."""
-        name = self.baseline or str(self.checkpoint).rstrip("/").rpartition("/")[2]
-        return f"{name} + CRF" if self.crf else name
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """The videos that are scored, and what they are called."""
-
-    name: str
-    sources: tuple[Source, ...]
-
-
-def find_benchmark(
-    *,
-    root: str | None,
-    split: str,
-    collection: str | None,
-    benchmark: Literal["davis16"] = "davis16",
-) -> Benchmark:
-    """Find the videos of a benchmark's tree at `root`, or of a `collection` with masks.
-
-    Raises:
-        UserError: no such tree, split list or collection, or no masks in it.
-        UsageError: both or neither are given.
-    """
-    if collection and not root:
-        name = collection.rstrip("/").rpartition("/")[2]
-        return Benchmark(name, tuple(collection_sources(collection, with_masks=True)))
-    if root and not collection:
-        return Benchmark(f"{benchmark} {split}", tuple(davis_sources(Path(root), split)))
-    raise UsageError("say what to score on: --benchmark davis16 --root DIR, or --collection URL")
+        """What tables call it, with what is done to its masks."""
+        name = self.name or self.baseline or str(self.checkpoint).rstrip("/").rpartition("/")[2]
+        done = [" + crops"] * (self.augment and not self.baseline) + [" + CRF"] * self.crf
+        return "".join([name, *done])
 
 
 def evaluate(
@@ -105,10 +113,10 @@ def evaluate(
     processes: int | None = None,
     console: Console | None = None,
 ) -> Scores:
-    """Score every video of a benchmark.
+    """Score every video or image of a benchmark.
 
     Args:
-        subject: what is scored.
+        subject: what is scored, settled.
         benchmark: what it is scored on.
         processes: videos that are worked on at once; None for one per CPU, and on a GPU for two.
         console: where progress is shown; None for stderr.
@@ -117,18 +125,17 @@ def evaluate(
         UserError: the subject or a video cannot be used.
     """
     title = f"{subject.title} on {benchmark.name}"
-    if subject.checkpoint:
-        # A run may save a newer checkpoint while it is being scored.
-        subject = replace(subject, checkpoint=resolve(subject.checkpoint))
     chosen = processes or _processes(subject, len(benchmark.sources))
-    scored: dict[str, SequenceScore] = {}
-    with _progress(console) as progress:
-        task = progress.add_task(title, total=len(benchmark.sources), j="")
-        for sequence in _scored(subject, benchmark.sources, chosen):
-            scored[sequence.name] = sequence
-            mean = sum(each.j for each in scored.values()) / len(scored)
-            progress.update(task, advance=1, j=f"J {mean:.3f}")
-    return Scores(title, tuple(scored[source.name] for source in benchmark.sources))
+    measure, label = next(iter(benchmark.protocol.labels.items()))
+    scored: dict[str, Score] = {}
+    with bar(console, TextColumn("{task.fields[mean]}")) as progress:
+        task = progress.add_task(title, total=len(benchmark.sources), mean="")
+        for score in _scored(subject, benchmark, chosen):
+            scored[score.name] = score
+            mean = sum(each.measured[measure] for each in scored.values()) / len(scored)
+            progress.update(task, advance=1, mean=f"{label} {mean:.3f}")
+    each = tuple(scored[source.name] for source in benchmark.sources)
+    return Scores(title, benchmark.protocol, each)
 
 
 def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, Any]:
@@ -138,7 +145,11 @@ def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, 
         "benchmark": benchmark.name,
         "checkpoint": subject.checkpoint,
         "baseline": subject.baseline,
+        "view": subject.view,
+        "seed": subject.seed,
+        "augment": subject.augment,
         "crf": subject.crf,
+        "every": benchmark.every,
         **scores.as_json(),
     }
 
@@ -163,49 +174,51 @@ def keep(checkpoint: str, records: Sequence[dict[str, Any]]) -> list[str]:
         return []
     urls = []
     for entry in records:
-        name = slug(f"{entry['benchmark']} {entry['title']}")
+        # One slug for both would cut off what tells two long titles apart.
+        name = "-".join(slug(entry[part]) for part in ("benchmark", "title"))
         urls.append(storage.join(run, "evaluations", f"{name}.json"))
         write_json(urls[-1], entry)
     return urls
 
 
-def score_source(segmenter: Segmenter, source: Source, *, crf: bool) -> SequenceScore:
-    """Score the counted frames of one video that have a truth.
+def score_source(
+    segmenter: Segmenter, source: AnnotatedSource, protocol: Protocol, *, crf: bool
+) -> Score:
+    """Score what a benchmark shows of one video, or an image.
 
     Raises:
         UserError: no frame counts.
     """
-    frame_scores: dict[int, tuple[float, float]] = {}
-    number = -1
+    measured = []
     for frame, mask in segmenter.masks(source):
-        number = frame.number
-        if frame.truth is not None and number > 0:
+        counts = source.shown is None or frame.number in source.shown
+        if counts and frame.truth is not None:
             final = refined(frame.image, mask) if crf else mask
-            frame_scores[number] = score_frame(final, frame.truth)
-    counted = [frame_scores[n] for n in counted_frames(number + 1) if n in frame_scores]
-    if not counted:
+            measured.append(protocol.score(final, frame.truth, frame.void))
+    if not measured:
         raise UserError(
-            f"{source.name}: no frame with a mask between the first and the last, which do not "
-            "count; give it masks or leave it out"
+            f"{source.name}: no frame with a mask that counts: {protocol.statement}; "
+            "give it masks or leave it out"
         )
-    return score_sequence(source.name, counted)
+    return average(source.name, measured)
 
 
-def _scored(subject: Subject, sources: Sequence[Source], processes: int) -> Iterator[SequenceScore]:
+def _scored(subject: Subject, benchmark: Benchmark, processes: int) -> Iterator[Score]:
+    # A mistake shows here by its own name; in a pool it would only break it.
+    segmenter = subject.segmenter()
+    segmenter.check(benchmark.sources)
     if processes == 1:
-        segmenter = subject.segmenter()
-        for source in sources:
-            yield score_source(segmenter, source, crf=subject.crf)
+        for source in benchmark.sources:
+            yield score_source(segmenter, source, benchmark.protocol, crf=subject.crf)
         return
-    subject.segmenter()  # a mistake shows here by its own name; in a pool it would only break it
     with ProcessPoolExecutor(
         processes,
         # Threads of torch and OpenCV do not survive a fork.
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=(subject,),
+        initargs=(subject, benchmark.protocol),
     ) as pool:
-        futures = [pool.submit(_score_here, source) for source in sources]
+        futures = [pool.submit(_score_here, source) for source in benchmark.sources]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -213,32 +226,21 @@ def _scored(subject: Subject, sources: Sequence[Source], processes: int) -> Iter
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_here: list[tuple[Subject, Segmenter]] = []
-"""What this process scores; filled once, when the process begins."""
+_here: list[tuple[Subject, Protocol, Segmenter]] = []
+"""What this process scores, and how; filled once, when the process begins."""
 
 
-def _begin(subject: Subject) -> None:
+def _begin(subject: Subject, protocol: Protocol) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    _here.append((subject, subject.segmenter()))
+    _here.append((subject, protocol, subject.segmenter()))
 
 
-def _score_here(source: Source) -> SequenceScore:
-    subject, segmenter = _here[0]
-    return score_source(segmenter, source, crf=subject.crf)
+def _score_here(source: AnnotatedSource) -> Score:
+    subject, protocol, segmenter = _here[0]
+    return score_source(segmenter, source, protocol, crf=subject.crf)
 
 
 def _processes(subject: Subject, num_sources: int) -> int:
     available = 2 if subject.device.startswith("cuda") else os.cpu_count() or 1
     return max(1, min(available, num_sources))
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[j]}"),
-        TimeRemainingColumn(),
-        console=console or Console(stderr=True),
-    )

@@ -1,4 +1,4 @@
-"""Which videos an argument stands for: a path, a URL, a collection, a benchmark's tree."""
+"""Which videos an argument stands for: a path, a URL, a collection."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,16 +12,8 @@ from selfseg.data.manifest import LATEST
 from selfseg.data.schema import MASK
 from selfseg.data.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
 from selfseg.errors import UserError
-from selfseg.prediction.sources import (
-    CollectionSource,
-    LocalSource,
-    RemoteSource,
-    Source,
-    local_source,
-)
-
-RESOLUTION = "480p"
-"""The resolution of DAVIS that scores are published for."""
+from selfseg.prediction.sources import CollectionSource, RemoteSource, Source, local_source
+from selfseg.prediction.video_trees import RESOLUTION
 
 
 def find_sources(argument: str) -> list[Source]:
@@ -58,48 +50,15 @@ def collection_sources(url: str, *, with_masks: bool = False) -> list[Collection
     if not videos:
         raise UserError(f"{url}: holds no masks to score against; ingest with --masks ROOT")
     return [
-        CollectionSource(url, collection.manifest_id, name, tuple(ordinals))
+        CollectionSource(
+            url,
+            collection.manifest_id,
+            name,
+            tuple(ordinals),
+            frozenset(np.flatnonzero(masked[ordinals]).tolist()),
+        )
         for name, ordinals in sorted(videos.items())
     ]
-
-
-def davis_sources(root: Path, split: str) -> list[LocalSource]:
-    """List the sequences of one split of a DAVIS tree, frames and masks at 480p.
-
-    Raises:
-        UserError: the tree or the split list is not where it should be.
-    """
-    frames, masks = (root / part / RESOLUTION for part in ("JPEGImages", "Annotations"))
-    for folder in (frames, masks):
-        if not folder.is_dir():
-            raise UserError(
-                f"{root}: not a DAVIS tree: {folder.relative_to(root)} is missing; --root takes "
-                f"the folder that holds JPEGImages/{RESOLUTION} and Annotations/{RESOLUTION}"
-            )
-    names = _split_names(root, split)
-    for name in names:
-        if not (frames / name).is_dir() or not (masks / name).is_dir():
-            raise UserError(
-                f"{root}: sequence {name} of split {split} lacks its frames or masks; "
-                "unpack DAVIS again"
-            )
-    return [local_source(frames / name, name, masks=masks / name) for name in names]
-
-
-def _split_names(root: Path, split: str) -> list[str]:
-    """Read a split list: DAVIS 2016's of frames and masks, or DAVIS 2017's of names."""
-    folders = [root / "ImageSets" / RESOLUTION, root / "ImageSets" / "2016"]
-    lists = [folder / f"{split}.txt" for folder in folders]
-    found = next((path for path in lists if path.is_file()), None)
-    if found is None:
-        known = sorted({path.stem for folder in folders for path in folder.glob("*.txt")})
-        raise UserError(
-            f"{root}: no list of split {split} at {lists[0].relative_to(root)}; "
-            f"--split takes one of: {', '.join(known) or 'none, there is no list'}"
-        )
-    first_words = [line.split()[0] for line in found.read_text().splitlines() if line.strip()]
-    names = [PurePosixPath(word).parent.name or word for word in first_words]
-    return list(dict.fromkeys(names))
 
 
 def _remote_sources(url: str) -> list[Source]:

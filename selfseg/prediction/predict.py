@@ -8,19 +8,11 @@ from itertools import chain, count
 
 import torch
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from selfseg import storage
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError
 from selfseg.experiment import Model
 from selfseg.prediction.inputs import find_sources
 from selfseg.prediction.output import (
@@ -31,6 +23,7 @@ from selfseg.prediction.output import (
     overlay_video,
     write_frame,
 )
+from selfseg.prediction.progress import bar
 from selfseg.prediction.segment import ModelSegmenter, model_segmenter, refined
 from selfseg.prediction.sources import Source
 
@@ -79,11 +72,11 @@ def predict(
         raise UsageError("nothing to segment: give images, videos, folders or s3:// URLs")
     segmenter = model_segmenter(model, gaps=gaps, device=device)
     sources = [source for argument in inputs for source in find_sources(argument)]
-    _check_motion(model, sources)
+    segmenter.check(sources)
     claim(output)
     started = time.monotonic()
     lines: list[FramePrediction] = []
-    with _progress(console) as progress:
+    with bar(console, _Rate()) as progress:
         for folder, source in zip(_folders(sources), sources, strict=True):
             task = progress.add_task(folder, total=source.num_frames)
             for line in _predicted(segmenter, source, output, folder, crf=crf):
@@ -114,15 +107,6 @@ def _predicted(
             yield line
 
 
-def _check_motion(model: Model, sources: Sequence[Source]) -> None:
-    still = next((source.name for source in sources if source.still), None)
-    if still and "static" not in model.method.views:
-        raise UserError(
-            f"{still}: a single image shows no motion, and {model.url} segments by motion; "
-            "give a video or a folder of its frames"
-        )
-
-
 def _folders(sources: Sequence[Source]) -> list[str]:
     """Name a folder for each source; a name that comes again gets a number."""
     folders: list[str] = []
@@ -135,14 +119,3 @@ def _folders(sources: Sequence[Source]) -> list[str]:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed or 0:.1f} frames/s")
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console or Console(stderr=True),
-    )

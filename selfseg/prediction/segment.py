@@ -1,6 +1,6 @@
 """From a source's frames to soft masks: by a trained method or by a classical baseline."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -18,10 +18,9 @@ from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.baselines import (
     BASELINES,
     Baseline,
-    CentreBaseline,
     FlowBaseline,
+    StillBaseline,
     SubtractionBaseline,
-    centre_ellipse,
     moving_against_otsu,
     subtract_background,
 )
@@ -41,11 +40,24 @@ BASELINE_GRID = (128, 224)
 FLOW_GAPS = (1,)
 """Frames between the ends of the motions that flow baselines look at; longer ones score lower."""
 
+FOR_STILLS = "this baseline needs it; for stills there are " + ", ".join(
+    name for name, baseline in BASELINES.items() if isinstance(baseline, StillBaseline)
+)
+"""What a baseline that looks at motion says of single images."""
+
 Masked = tuple[SourceFrame, Float32[np.ndarray, "rows columns"]]
 
 
 class Segmenter(Protocol):
     """What a model and the baselines have in common."""
+
+    def check(self, sources: Iterable[Source]) -> None:
+        """Look for single images among the sources before any work is done.
+
+        Raises:
+            UserError: it segments by motion, and one of them shows none.
+        """
+        ...
 
     def masks(self, source: Source) -> Iterator[Masked]:
         """Yield each frame with its foreground probability, [0, 1], on a grid of its own."""
@@ -65,6 +77,14 @@ class ModelSegmenter:
     device: torch.device
     view: View | None = None
     crops: tuple[Crop, ...] = (WHOLE_FRAME,)
+
+    def check(self, sources: Iterable[Source]) -> None:
+        """Let single images pass only where they are segmented by the static view."""
+        moving = (source for source in sources if self.view_of(source) != "static")
+        _refuse_stills(
+            moving,
+            f"{self.model.url} segments by motion; give a video or a folder of its frames",
+        )
 
     def masks(self, source: Source) -> Iterator[Masked]:
         """Segment frame after frame.
@@ -100,6 +120,10 @@ class FlowSegmenter:
     baseline: FlowBaseline
     preparation: Preparation
 
+    def check(self, sources: Iterable[Source]) -> None:
+        """Refuse single images."""
+        _refuse_stills(sources, FOR_STILLS)
+
     def masks(self, source: Source) -> Iterator[Masked]:
         """Segment frame after frame."""
         for frame in source.frames(self.preparation):
@@ -121,6 +145,10 @@ class SubtractionSegmenter:
     baseline: SubtractionBaseline
     preparation: Preparation
 
+    def check(self, sources: Iterable[Source]) -> None:
+        """Refuse single images."""
+        _refuse_stills(sources, FOR_STILLS)
+
     def masks(self, source: Source) -> Iterator[Masked]:
         """Hold the sequence at its prepared size, 0.3 MB a frame, and segment it."""
         # Pairs and original frames are let go at once; nothing here looks at them.
@@ -135,15 +163,19 @@ class SubtractionSegmenter:
 
 
 @dataclass(frozen=True, slots=True)
-class CentreSegmenter:
-    """The same ellipse for every frame."""
+class StillSegmenter:
+    """What looks at each frame for itself."""
 
+    segment: Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "h w"]]
     preparation: Preparation
 
+    def check(self, sources: Iterable[Source]) -> None:
+        """Take anything."""
+
     def masks(self, source: Source) -> Iterator[Masked]:
-        """Look at nothing but the frame's size."""
+        """Segment frame after frame."""
         for frame in source.frames(self.preparation):
-            yield frame, centre_ellipse(*frame.image.shape[:2])
+            yield frame, self.segment(frame.image)
 
 
 def compute_device(name: str | None = None) -> torch.device:
@@ -218,11 +250,12 @@ def _segmenter(baseline: Baseline, gaps: tuple[int, ...] | None) -> Segmenter:
             camera = "none" if baseline.camera == "median" else baseline.camera
             return FlowSegmenter(baseline, Preparation(ingest, gaps or FLOW_GAPS, camera))
         case SubtractionBaseline():
-            preparation = Preparation(ingest, (HOMOGRAPHY_GAP,), "none")
+            preparation = Preparation(ingest, (HOMOGRAPHY_GAP,), "none", whole=True)
             return SubtractionSegmenter(baseline, preparation)
-        case CentreBaseline():
+        case StillBaseline():
             still = ingest.override({"flow": "none"})
-            return CentreSegmenter(Preparation(still, (HOMOGRAPHY_GAP,), "none"))
+            preparation = Preparation(still, (HOMOGRAPHY_GAP,), "none")
+            return StillSegmenter(baseline.segment, preparation)
 
 
 def refined(
@@ -236,6 +269,12 @@ def refined(
 
 def _foreground(mask: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     return foreground_side(torch.from_numpy(mask)).numpy()
+
+
+def _refuse_stills(sources: Iterable[Source], reason: str) -> None:
+    still = next((source.name for source in sources if source.still), None)
+    if still:
+        raise UserError(f"{still}: a single image shows no motion, and {reason}")
 
 
 def _still(frame: SourceFrame) -> Pair:

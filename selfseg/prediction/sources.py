@@ -6,21 +6,22 @@ Only as many frames are held as the longest gap needs, whatever a video's length
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from selfseg import storage
 from selfseg.data.collection import Collection
-from selfseg.data.ingesting import IngestSettings, MovingFrame, moving_frames, read_mask
+from selfseg.data.ingesting import IngestSettings, MovingFrame, moving_frames
 from selfseg.data.motion import Motion
 from selfseg.data.pairs import CameraModel, Pair, camera_fields, pairs_from, read_pair
 from selfseg.data.schema import IMAGE, MASK, decode_image, decode_mask
 from selfseg.data.videos import BrokenVideoError, Video, open_video
 from selfseg.errors import UserError
+from selfseg.prediction.truth import Truth
 
 HOMOGRAPHY_GAP = 1
 """Background subtraction registers each frame to the next."""
@@ -28,11 +29,15 @@ HOMOGRAPHY_GAP = 1
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What is wanted of each frame: how it is prepared, and which motions go with it."""
+    """What is wanted of each frame: how it is prepared, and which motions go with it.
+
+    whole: every frame is wanted, also of a source that is asked to show only some
+    """
 
     ingest: IngestSettings
     gaps: tuple[int, ...]
     camera: CameraModel
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,8 @@ class SourceFrame:
     pairs: this frame's motion to others, forward and back in time; `image` is their first frame
     to_next: homography to the next frame in pixels of a grid of the size (rows, columns) beside
         it; None at the end, or where it is unknown
+    truth: annotated mask; None where there is none
+    void: pixels of it that do not count; None: all do
     """
 
     name: str
@@ -59,6 +66,7 @@ class SourceFrame:
     pairs: tuple[Pair, ...]
     to_next: tuple[Float[np.ndarray, "3 3"], tuple[int, int]] | None
     truth: Bool[np.ndarray, "height width"] | None
+    void: Bool[np.ndarray, "height width"] | None = None
 
 
 class Source(Protocol):
@@ -88,15 +96,49 @@ class Source(Protocol):
         ...
 
 
+class AnnotatedSource(Source, Protocol):
+    """A video with ground truth."""
+
+    @property
+    def shown(self) -> frozenset[int] | None:
+        """Numbers of the frames it is asked to show; None: all."""
+        ...
+
+    @property
+    def num_frames(self) -> int:
+        """How many frames it has."""
+        ...
+
+    def annotated(self) -> frozenset[int]:
+        """Return the numbers of the frames that have a truth."""
+        ...
+
+    def only(self, numbers: frozenset[int]) -> Self:
+        """Return the same video, of which only these frames are shown, with their motion."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A video file, a folder of frames or a single image; `masks` is a folder of its truth."""
+    """A video file, a folder of frames or a single image.
+
+    shown: numbers of the frames that are shown; None: all
+    """
 
     path: Path
     name: str
     num_frames: int
     still: bool = False
-    masks: Path | None = None
+    truth: Truth | None = None
+    shown: frozenset[int] | None = None
+
+    def annotated(self) -> frozenset[int]:
+        """Return the numbers of the frames that have a file of their truth."""
+        return frozenset(self.truth.files if self.truth else ())
+
+    def only(self, numbers: frozenset[int]) -> Self:
+        """Leave out all other frames, and the motion that only they need."""
+        return replace(self, shown=numbers)
 
     def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
         """Decode, and measure motion on the way."""
@@ -108,28 +150,42 @@ class LocalSource:
     def _frames(self, video: Video, preparation: Preparation) -> Iterator[SourceFrame]:
         settings = preparation.ingest.override({"gaps": preparation.gaps})
         earlier: deque[MovingFrame] = deque(maxlen=max(preparation.gaps))
-        for moving in moving_frames(video, settings):
-            name = self._frame_name(video, moving.number)
-            yield SourceFrame(
-                name,
-                moving.number,
-                moving.time_s,
-                moving.image,
-                moving.original,
-                video.height,
-                video.width,
-                _pairs(name, moving, earlier, preparation),
-                _to_next(moving.motions.get(HOMOGRAPHY_GAP)),
-                _truth(self.masks, video, moving.number),
-            )
+        shown = None if preparation.whole else self.shown
+        for moving in moving_frames(video, settings, shown):
+            if shown is None or moving.number in shown:
+                yield self._frame(video, moving, earlier, preparation)
             earlier.append(moving)
+
+    def _frame(
+        self,
+        video: Video,
+        moving: MovingFrame,
+        earlier: Sequence[MovingFrame],
+        preparation: Preparation,
+    ) -> SourceFrame:
+        name = self._frame_name(video, moving.number)
+        read = self.truth and self.truth.read(moving.number, (video.height, video.width))
+        truth, void = read or (None, None)
+        return SourceFrame(
+            name,
+            moving.number,
+            moving.time_s,
+            moving.image,
+            moving.original,
+            video.height,
+            video.width,
+            _pairs(name, moving, earlier, preparation),
+            _to_next(moving.motions.get(HOMOGRAPHY_GAP)),
+            truth,
+            void,
+        )
 
     def _frame_name(self, video: Video, number: int) -> str:
         return video.frame_paths[number].stem if video.frame_paths else f"{number:05d}"
 
 
 def local_source(
-    path: Path, name: str, *, still: bool = False, masks: Path | None = None
+    path: Path, name: str, *, still: bool = False, truth: Truth | None = None
 ) -> LocalSource:
     """Look whether `path` can be shown, and take it for a source.
 
@@ -137,7 +193,7 @@ def local_source(
         UserError: nothing there, or nothing that shows.
     """
     try:
-        return LocalSource(path, name, _open(path, still=still).num_frames, still, masks)
+        return LocalSource(path, name, _open(path, still=still).num_frames, still, truth)
     except BrokenVideoError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -183,18 +239,33 @@ class RemoteSource:
 
 @dataclass(frozen=True, slots=True)
 class CollectionSource:
-    """One video of a collection, with the motion that was stored."""
+    """One video of a collection, with the motion that was stored.
+
+    ordinals: its frames in order
+    masked: numbers of the frames that have a truth
+    shown: numbers of the frames that are shown; None: all
+    """
 
     url: str
     manifest_id: str
     name: str
     ordinals: tuple[int, ...]
+    masked: frozenset[int] = frozenset()
     still: bool = False
+    shown: frozenset[int] | None = None
 
     @property
     def num_frames(self) -> int:
         """All that were ingested."""
         return len(self.ordinals)
+
+    def annotated(self) -> frozenset[int]:
+        """Return the numbers of the frames that were ingested with a mask."""
+        return self.masked
+
+    def only(self, numbers: frozenset[int]) -> Self:
+        """Leave out all other frames."""
+        return replace(self, shown=numbers)
 
     def frames(self, preparation: Preparation) -> Iterator[SourceFrame]:
         """Read samples; what was not stored is not computed again."""
@@ -205,8 +276,9 @@ class CollectionSource:
                 f"{self.url}: holds motion over {list(stored.gaps)} frames, not over "
                 f"{list(preparation.gaps)}; choose others with --gaps"
             )
-        for ordinal in self.ordinals:
-            yield _stored_frame(collection, ordinal, preparation)
+        for number, ordinal in enumerate(self.ordinals):
+            if preparation.whole or self.shown is None or number in self.shown:
+                yield _stored_frame(collection, ordinal, preparation)
 
 
 def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation) -> SourceFrame:
@@ -230,11 +302,6 @@ def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation
         (np.array(next_pair.homography), size) if next_pair else None,
         decode_mask(record.read(MASK)) if MASK in record.parts else None,
     )
-
-
-def _truth(masks: Path | None, video: Video, number: int) -> Bool[np.ndarray, "h w"] | None:
-    data = masks and read_mask(masks, number, (video.height, video.width))
-    return decode_mask(data) if data else None
 
 
 def open_image(path: Path) -> Video:

@@ -3,9 +3,7 @@ import numpy as np
 import pytest
 
 from selfseg.evaluation.baselines import (
-    CENTRE_RADIUS,
     SubtractionBaseline,
-    centre_ellipse,
     moving_against_otsu,
     subtract_background,
 )
@@ -22,15 +20,6 @@ def test_what_moves_faster_than_the_rest_is_found():
 
 def test_a_frame_without_any_motion_has_no_foreground():
     assert (moving_against_otsu(np.zeros((1, 8, 8, 2))) < 0.5).all()
-
-
-def test_the_ellipse_crosses_one_half_at_its_radius():
-    mask = centre_ellipse(200, 400)
-    middle = mask[100]
-    inside = np.flatnonzero(middle > 0.5)
-    # Half the width of the crossing, as a share of the image's, to within a pixel.
-    assert len(inside) / 2 / 400 == pytest.approx(CENTRE_RADIUS, abs=1 / 400)
-    assert np.pi * CENTRE_RADIUS**2 == pytest.approx((mask > 0.5).mean(), rel=0.01)
 
 
 def panning_scene() -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:

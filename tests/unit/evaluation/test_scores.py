@@ -5,28 +5,45 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from selfseg.evaluation.protocols import counted_frames, score_frame
-from selfseg.evaluation.scores import Scores, comparison, score_sequence
+from selfseg.evaluation.protocols import ANNOTATED_FRAMES, INNER_FRAMES, STILLS, score_frame
+from selfseg.evaluation.scores import Scores, average, comparison
+
+
+def jf(j: float, f: float) -> dict[str, float]:
+    return {"j": j, "f": f}
 
 
 def two_sequences() -> Scores:
     return Scores(
         "model on benchmark",
+        INNER_FRAMES,
         (
-            score_sequence("short", [(1.0, 0.8)]),
-            score_sequence("long", [(0.2, 0.1), (0.4, 0.3), (0.6, 0.5)]),
+            average("short", [jf(1.0, 0.8)]),
+            average("long", [jf(0.2, 0.1), jf(0.4, 0.3), jf(0.6, 0.5)]),
         ),
     )
 
 
+def two_images() -> Scores:
+    good = {"iou": 0.75, "f_beta": 0.5, "f_beta_adaptive": 0.25, "mae": 0.125}
+    none = dict.fromkeys(good, 0.0)
+    return Scores("model on stills", STILLS, (average("a", [good]), average("b", [none])))
+
+
+def shown(table: object) -> str:
+    output = io.StringIO()
+    Console(file=output, width=120).print(table)
+    return " ".join(output.getvalue().split())
+
+
 def test_a_sequence_counts_once_in_one_average_and_by_its_frames_in_the_other():
     scores = two_sequences()
-    assert scores.j_mean == pytest.approx((1.0 + 0.4) / 2)
-    assert scores.f_mean == pytest.approx((0.8 + 0.3) / 2)
-    assert scores.j_frame_mean == pytest.approx((1.0 + 0.2 + 0.4 + 0.6) / 4)
+    assert scores.mean("j") == pytest.approx((1.0 + 0.4) / 2)
+    assert scores.mean("f") == pytest.approx((0.8 + 0.3) / 2)
+    assert scores.frame_mean("j") == pytest.approx((1.0 + 0.2 + 0.4 + 0.6) / 4)
 
 
-def test_the_json_holds_both_averages_and_each_sequence():
+def test_the_json_of_a_video_benchmark_holds_both_averages_and_each_sequence():
     written = json.loads(json.dumps(two_sequences().as_json()))
     assert written["sequences"]["long"] == {
         "j": pytest.approx(0.4),
@@ -34,36 +51,85 @@ def test_the_json_holds_both_averages_and_each_sequence():
         "frames": 3,
     }
     assert {"j_mean", "j_frame_mean", "f_mean"} <= set(written)
+    assert written["measures"] == ["j", "f"]
+    assert "mean over a sequence, then over sequences" in written["protocol"]
 
 
-def test_the_table_shows_each_sequence_and_both_averages():
-    output = io.StringIO()
-    Console(file=output, width=80).print(two_sequences().table())
-    text = output.getvalue()
-    for part in ("model on benchmark", "short", "0.700", "0.550"):
+def test_the_json_of_a_still_benchmark_holds_one_average_and_each_image():
+    written = json.loads(json.dumps(two_images().as_json()))
+    assert written["iou_mean"] == pytest.approx(0.75 / 2)
+    assert written["f_beta_mean"] == pytest.approx(0.5 / 2)
+    assert written["mae_mean"] == pytest.approx(0.125 / 2)
+    assert not [key for key in written if key.endswith("frame_mean")]
+    assert set(written["images"]) == {"a", "b"}
+    assert written["measures"] == ["iou", "f_beta", "f_beta_adaptive", "mae"]
+
+
+def test_the_table_shows_each_sequence_both_averages_and_how_they_were_made():
+    text = shown(two_sequences().table())
+    for part in ("model on benchmark", "short", "0.700", "0.550", "but the first and the last"):
         assert part in text
 
 
-def test_the_first_and_the_last_frame_do_not_count():
-    assert list(counted_frames(5)) == [1, 2, 3]
-    assert not counted_frames(2)
+def test_the_table_of_stills_shows_averages_alone():
+    text = shown(two_images().table())
+    for part in ("mean over images", "0.375", "0.062", "beta^2 = 0.3", "IoU", "MAE"):
+        assert part in text
+    assert "0.750" not in text
+
+
+def test_the_first_and_the_last_frame_count_only_where_the_protocol_says_so():
+    assert list(INNER_FRAMES.counted_frames(5)) == [1, 2, 3]
+    assert not INNER_FRAMES.counted_frames(2)
+    assert list(ANNOTATED_FRAMES.counted_frames(3)) == [0, 1, 2]
 
 
 def test_a_soft_mask_is_scored_at_the_size_of_the_truth():
     truth = np.zeros((80, 120), bool)
     truth[20:60, 30:90] = True
     small = truth[::10, ::10].astype(np.float32)
-    j, f = score_frame(small, truth)
+    measured = score_frame(small, truth)
     # Bilinear edges cross 0.5 halfway between pixel centres, which is where blocks of 10 meet;
     # only the four corners are rounded off, by less than a quarter of a block each.
-    assert j > 1 - 4 * 25 / truth.sum()
-    assert f > 0.95
-    assert score_frame(1 - small, truth)[0] < 0.01
+    assert measured["j"] > 1 - 4 * 25 / truth.sum()
+    assert measured["f"] > 0.95
+    assert score_frame(1 - small, truth)["j"] < 0.01
 
 
-def test_side_by_side_the_best_j_comes_first():
-    worse = Scores("worse", (score_sequence("only", [(0.1, 0.9)]),))
-    output = io.StringIO()
-    Console(file=output, width=80).print(comparison([worse, two_sequences()]))
-    text = output.getvalue()
+def test_pixels_that_do_not_count_are_background_on_both_sides():
+    truth, void = np.zeros((2, 10, 10), bool)
+    truth[:5], void[5:8] = True, True
+    mask = np.ones((10, 10), np.float32)
+    # 100 predicted, 30 of them void: 50 right of 70.
+    assert score_frame(mask, truth, void)["j"] == 50 / 70
+    assert score_frame(mask, truth)["j"] == 50 / 100
+
+
+def test_a_still_is_scored_at_one_half_at_its_own_threshold_and_as_it_is():
+    truth = np.array([[True, True, False, False]])
+    mask = np.array([[0.9, 0.4, 0.6, 0.1]], np.float32)
+    measured = STILLS.score(mask, truth)
+    # At 0.5: pixels 0 and 2; one right, one wrong, one missed.
+    assert measured["iou"] == 1 / 3
+    assert measured["f_beta"] == pytest.approx(0.5)  # precision = recall = 1 / 2
+    # Twice the mean is 1, more than any value; at the largest, pixel 0 alone: all right, half.
+    assert measured["f_beta_adaptive"] == pytest.approx(1.3 * 1 * 0.5 / (0.3 * 1 + 0.5))
+    assert measured["mae"] == pytest.approx((0.1 + 0.6 + 0.6 + 0.1) / 4)
+
+
+def test_the_adaptive_threshold_is_twice_the_mean_and_finds_nothing_in_an_empty_mask():
+    truth = np.array([[True, False, False, False]])
+    mask = np.array([[0.4, 0.1, 0.1, 0.0]], np.float32)  # mean 0.15
+    assert STILLS.score(mask, truth)["f_beta_adaptive"] == 1
+    assert STILLS.score(mask, truth)["f_beta"] == 0
+    empty = np.zeros((1, 4), np.float32)
+    assert STILLS.score(empty, truth)["f_beta_adaptive"] == 0
+    assert STILLS.score(empty, np.zeros((1, 4), bool))["f_beta_adaptive"] == 1
+
+
+def test_side_by_side_the_best_comes_first():
+    worse = Scores("worse", INNER_FRAMES, (average("only", [jf(0.1, 0.9)]),))
+    text = shown(comparison([worse, two_sequences()]))
     assert text.index("model on benchmark") < text.index("worse")
+    assert "J, frame mean" in text
+    assert "IoU" in shown(comparison([two_images()]))

@@ -10,10 +10,12 @@ from rich.console import Console
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.schema import decode_image, encode_image
 from selfseg.errors import UserError
-from selfseg.prediction.evaluate import Subject, evaluate, find_benchmark
+from selfseg.prediction.benchmarks import find_benchmark
+from selfseg.prediction.evaluate import Subject, evaluate
 from selfseg.prediction.inputs import collection_sources, find_sources
 from selfseg.prediction.predict import predict
 from selfseg.prediction.sources import Preparation, local_source
+from selfseg.prediction.truth import numbered_truth
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import FastIsForeground, ingest, model_of
 
@@ -40,7 +42,8 @@ def place(scene, tmp_path_factory) -> Path:
 def test_stored_and_fresh_frames_have_the_same_motion(place, camera):
     preparation = Preparation(SETTINGS, (1, 2), camera)
     (stored,) = collection_sources(str(place / "with"))
-    fresh = local_source(place / "frames" / "disc", "disc", masks=place / "masks" / "disc")
+    truth = numbered_truth(place / "masks" / "disc", 5)
+    fresh = local_source(place / "frames" / "disc", "disc", truth=truth)
     pairs_seen = 0
     for a, b in zip(stored.frames(preparation), fresh.frames(preparation), strict=True):
         assert (a.name, a.number, a.height, a.width) == (b.name, b.number, b.height, b.width)
@@ -64,18 +67,18 @@ def test_stored_and_fresh_frames_have_the_same_motion(place, camera):
 
 
 def test_a_collection_is_scored_at_the_size_of_its_masks(place):
-    benchmark = find_benchmark(root=None, split="val", collection=str(place / "with"))
+    benchmark = find_benchmark(collection=str(place / "with"))
     assert benchmark.name == "with"
     scores = evaluate(
         Subject(baseline="flow-otsu"), benchmark, processes=1, console=Console(quiet=True)
     )
-    assert [(each.name, each.frames) for each in scores.sequences] == [("disc", 3)]
-    assert scores.j_mean > 0.5
+    assert [(each.name, each.frames) for each in scores.each] == [("disc", 3)]
+    assert scores.mean("j") > 0.5
 
 
 def test_a_collection_without_masks_cannot_be_scored(place):
     with pytest.raises(UserError, match="without: holds no masks to score against; ingest with"):
-        find_benchmark(root=None, split="val", collection=str(place / "without"))
+        find_benchmark(collection=str(place / "without"))
 
 
 def test_gaps_that_were_not_stored_are_refused(place):

@@ -7,20 +7,14 @@ import torch
 from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
-from selfseg.evaluation.baselines import BASELINES, centre_ellipse
-from selfseg.evaluation.protocols import score_frame
-from selfseg.prediction.evaluate import (
-    Benchmark,
-    Subject,
-    evaluate,
-    find_benchmark,
-    keep,
-    record,
-    score_source,
-    write_json,
-)
+from selfseg.evaluation.baselines import BASELINES
+from selfseg.evaluation.protocols import INNER_FRAMES, score_frame
+from selfseg.evaluation.still_baselines import centre_ellipse
+from selfseg.prediction.benchmarks import Benchmark, counted, find_benchmark
+from selfseg.prediction.evaluate import Subject, evaluate, keep, record, score_source, write_json
 from selfseg.prediction.segment import baseline_segmenter, compute_device, model_segmenter
-from selfseg.prediction.sources import local_source
+from selfseg.prediction.sources import LocalSource, local_source
+from selfseg.prediction.truth import numbered_truth
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import FastIsForeground, model_of
 
@@ -45,33 +39,35 @@ def benchmark(tmp_path_factory) -> Benchmark:
         "up": moving_disc(5, height=120, width=200, radius=25, velocity=(0, -4), seed=5),
     }
     root = tree(tmp_path_factory.mktemp("davis"), scenes)
-    return find_benchmark(root=str(root), split="val", collection=None)
+    return find_benchmark(root=str(root))
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_is_scored_on_all_counted_frames(name, benchmark):
     scores = evaluate(Subject(baseline=name), benchmark, processes=1, console=QUIET)
-    assert {each.name: each.frames for each in scores.sequences} == {"right": 2, "up": 3}
-    assert 0 <= scores.j_mean <= 1
+    assert {each.name: each.frames for each in scores.each} == {"right": 2, "up": 3}
+    assert 0 <= scores.mean("j") <= 1
     if name.startswith("flow-otsu"):
-        assert scores.j_mean > 0.6
+        assert scores.mean("j") > 0.6
 
 
 def test_a_baselines_score_is_what_the_protocol_says_by_hand(benchmark):
     source = benchmark.sources[0]
-    scored = score_source(baseline_segmenter("centre", gaps=None), source, crf=False)
+    scored = score_source(baseline_segmenter("centre", gaps=None), source, INNER_FRAMES, crf=False)
     scene = moving_disc(4, height=120, width=200, radius=22, velocity=(5, 0), pan=(-1, 0))
     by_hand = [score_frame(centre_ellipse(240, 400), mask) for mask in scene.masks[1:-1]]
-    assert scored.j == pytest.approx(np.mean([j for j, _ in by_hand]))
-    assert scored.f == pytest.approx(np.mean([f for _, f in by_hand]))
+    for measure in ("j", "f"):
+        expected = np.mean([measured[measure] for measured in by_hand])
+        assert scored.measured[measure] == pytest.approx(expected)
 
 
 def test_a_model_is_scored_the_same_way(benchmark):
     segmenter = model_segmenter(
         model_of(FastIsForeground(), height=120, width=200), gaps=None, device=torch.device("cpu")
     )
-    assert score_source(segmenter, benchmark.sources[1], crf=False).j > 0.6
-    assert score_source(segmenter, benchmark.sources[1], crf=True).j > 0.8
+    for crf, least in ((False, 0.6), (True, 0.8)):
+        score = score_source(segmenter, benchmark.sources[1], INNER_FRAMES, crf=crf)
+        assert score.measured["j"] > least
 
 
 @pytest.mark.slow
@@ -79,10 +75,10 @@ def test_more_processes_find_the_same_scores(benchmark):
     subject = Subject(baseline="flow-otsu")
     one = evaluate(subject, benchmark, processes=1, console=QUIET)
     two = evaluate(subject, benchmark, processes=2, console=QUIET)
-    for a, b in zip(one.sequences, two.sequences, strict=True):
+    for a, b in zip(one.each, two.each, strict=True):
         assert a.name == b.name
         # Flow depends in its last digits on the number of OpenCV's threads.
-        assert a.j == pytest.approx(b.j, abs=0.01)
+        assert a.measured["j"] == pytest.approx(b.measured["j"], abs=0.01)
 
 
 def test_the_json_says_what_was_scored_on_what(benchmark, tmp_path):
@@ -96,35 +92,42 @@ def test_the_json_says_what_was_scored_on_what(benchmark, tmp_path):
         "centre",
         True,
     )
-    assert written["j_mean"] == scores.j_mean
+    assert written["j_mean"] == scores.mean("j")
     assert set(written["sequences"]) == {"right", "up"}
+
+
+def disc(root: Path, scene: Scene, masks: Path) -> LocalSource:
+    frames = write_frames(root / "disc", scene.frames)
+    truth = numbered_truth(masks, len(scene.frames))
+    source = counted(local_source(frames, "disc", truth=truth), INNER_FRAMES, 1)
+    assert isinstance(source, LocalSource)
+    return source
 
 
 def test_frames_without_a_truth_do_not_count(tmp_path):
     scene = moving_disc(6, height=60, width=80)
-    frames = write_frames(tmp_path / "disc", scene.frames)
     masks = write_masks(tmp_path / "masks", scene.masks)
     segmenter = baseline_segmenter("centre", gaps=None)
     for number in (1, 4):
         (masks / f"{number:05d}.png").unlink()
-    assert score_source(segmenter, local_source(frames, "disc", masks=masks), crf=False).frames == 2
+    source = disc(tmp_path, scene, masks)
+    assert score_source(segmenter, source, INNER_FRAMES, crf=False).frames == 2
     for number in (2, 3):
         (masks / f"{number:05d}.png").unlink()
-    with pytest.raises(UserError, match="disc: no frame with a mask between"):
-        score_source(segmenter, local_source(frames, "disc", masks=masks), crf=False)
+    with pytest.raises(UserError, match="disc: no frame with a mask that counts: J and F"):
+        score_source(segmenter, disc(tmp_path, scene, masks), INNER_FRAMES, crf=False)
 
 
 def test_a_truth_that_is_unreadable_or_of_another_size_is_named(tmp_path):
     scene = moving_disc(4, height=60, width=80)
-    frames = write_frames(tmp_path / "disc", scene.frames)
     masks = write_masks(tmp_path / "masks", scene.masks)
     (masks / "00002.png").write_text("no image")
-    source = local_source(frames, "disc", masks=masks)
+    segmenter = baseline_segmenter("centre", gaps=None)
     with pytest.raises(UserError, match=r"disc: mask 00002\.png is not an image"):
-        score_source(baseline_segmenter("centre", gaps=None), source, crf=False)
+        score_source(segmenter, disc(tmp_path, scene, masks), INNER_FRAMES, crf=False)
     write_masks(masks, scene.masks[:, ::2, ::2])
-    with pytest.raises(UserError, match=r"disc: mask 00000\.png is 40x30, its frame 80x60"):
-        score_source(baseline_segmenter("centre", gaps=None), source, crf=False)
+    with pytest.raises(UserError, match=r"disc: mask 00001\.png is 40x30, its frame 80x60"):
+        score_source(segmenter, disc(tmp_path, scene, masks), INNER_FRAMES, crf=False)
 
 
 def test_what_cannot_be_scored_is_said_in_one_line():
@@ -134,7 +137,7 @@ def test_what_cannot_be_scored_is_said_in_one_line():
         Subject().segmenter()
     for root, collection in ((None, None), ("tree", "shards")):
         with pytest.raises(UsageError, match="--benchmark davis16 --root DIR, or --collection URL"):
-            find_benchmark(root=root, split="val", collection=collection)
+            find_benchmark(root=root, collection=collection)
 
 
 def test_scores_are_kept_in_the_run_that_a_checkpoint_belongs_to(tmp_path):

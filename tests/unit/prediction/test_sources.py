@@ -7,7 +7,7 @@ import pytest
 from selfseg import storage
 from selfseg.data.ingesting import IngestSettings
 from selfseg.errors import UserError
-from selfseg.prediction.inputs import davis_sources, find_sources
+from selfseg.prediction.inputs import find_sources
 from selfseg.prediction.sources import Preparation, local_source
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
 
@@ -89,34 +89,9 @@ def davis_tree(root: Path, scene: Scene) -> Path:
     return root
 
 
-def test_a_split_of_davis_is_what_its_list_names_with_masks_at_their_size(scene, tmp_path):
-    (source,) = davis_sources(davis_tree(tmp_path, scene), "val")
-    assert source.name == "dog"
-    for frame, mask in zip(source.frames(prepared(1)), scene.masks, strict=True):
-        np.testing.assert_array_equal(frame.truth, mask)
-
-
-def test_a_list_of_bare_names_as_in_davis_2017_does_as_well(scene, tmp_path):
-    root = davis_tree(tmp_path, scene)
-    (root / "ImageSets" / "2016").mkdir()
-    (root / "ImageSets" / "2016" / "train.txt").write_text("cow\ndog\n")
-    assert [source.name for source in davis_sources(root, "train")] == ["cow", "dog"]
-
-
 def test_a_davis_tree_is_also_something_to_predict_on(scene, tmp_path):
     found = find_sources(str(davis_tree(tmp_path, scene)))
     assert [source.name for source in found] == ["cow", "dog"]
-
-
-def test_what_is_wrong_with_a_tree_is_said_with_what_belongs_where(scene, tmp_path):
-    with pytest.raises(UserError, match=r"JPEGImages/480p is missing; --root takes the folder"):
-        davis_sources(tmp_path, "val")
-    root = davis_tree(tmp_path, scene)
-    with pytest.raises(UserError, match=r"split test at ImageSets/480p/test\.txt.*one of: val"):
-        davis_sources(root, "test")
-    (root / "ImageSets" / "480p" / "val.txt").write_text("/JPEGImages/480p/cat/0.jpg x\n")
-    with pytest.raises(UserError, match="sequence cat of split val lacks its frames or masks"):
-        davis_sources(root, "val")
 
 
 def test_inputs_that_show_nothing_are_named(tmp_path):
