@@ -2,6 +2,7 @@
 
     initial             phi, psi by Eq. 5
     each round          chi by Eq. 7, from phi's masks; then phi, psi by Eq. 8, with chi's help
+    self-training       chi by Eq. 6, from its own masks refined by a CRF (Sec. 5.6)
 
 Masks and their confidence are computed for each batch as it passes; none is kept.
 """
@@ -52,6 +53,8 @@ class Bootstrap:
         number, within = self._place(step)
         if not number:
             return self.dynamic.player_at(within)
+        if number > self.config.rounds:
+            return "static"
         within -= self.config.static_steps
         return "static" if within < 0 else self.dynamic.player_at(within)
 
@@ -61,6 +64,8 @@ class Bootstrap:
         """Score Eq. 5 or 8 for phi, its numerators for psi, Eq. 7 for chi."""
         number, _ = self._place(step)
         match player:
+            case "static" if number > self.config.rounds:
+                return self._learn_from_itself(batch)
             case "static":
                 return self._learn_from_motion(batch, first=number == 1)
             case "segmenter" if number:
@@ -90,6 +95,11 @@ class Bootstrap:
         weight = confidence(believed, before, delta=config.delta)
         return self.static.learn(batch.image, mask, weight, earlier)
 
+    def _learn_from_itself(self, batch: FramePairs) -> Objective:
+        """chi: F_alpha, Eq. 6, with the refined mask of chi' in the place of m."""
+        mask = self._refined(batch.image, self.static.earlier_masks(batch.image))
+        return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
+
     def _confidence_of(
         self, batch: FramePairs, mask: Float[Tensor, "b 1 h w"]
     ) -> Float[Tensor, " b"]:
@@ -118,12 +128,17 @@ class Bootstrap:
         return Objective(loss, objective.terms | {"with_static": agreement.detach()})
 
     def _place(self, step: int) -> tuple[int, int]:
-        """Return the round that a step lies in, 0 before the first, and its number there."""
-        after = step - self.config.initial_steps
+        """Return the round that a step lies in, 0 before the first, and its number there.
+
+        Self-training counts as one more round.
+        """
+        config = self.config
+        after = step - config.initial_steps
         if after < 0:
             return 0, step
-        number, within = divmod(after, self.config.static_steps + self.config.dynamic_steps)
-        return number + 1, within
+        one_round = config.static_steps + config.dynamic_steps
+        number = min(after // one_round, config.rounds)
+        return number + 1, after - number * one_round
 
 
 def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
@@ -136,4 +151,6 @@ def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
         found.append(Phase(f"round {number}, static", start, stop, rate))
         start, stop = stop, stop + config.dynamic_steps
         found.append(Phase(f"round {number}, dynamic", start, stop, config.round_rate, number))
+    start, stop = stop, stop + config.self_training_steps
+    found.append(Phase("self-training", start, stop, config.round_rate))
     return tuple(phase for phase in found if phase.start < phase.stop)

@@ -133,6 +133,9 @@ class BootstrapConfig(Config):
     round_rate: PositiveFloat = 1.0
     """Share of the learning rates that holds in every training after a model's first."""
 
+    self_training_steps: NonNegativeInt = 0
+    """Steps of chi after the last round, on its own masks refined by a dense CRF: for stills."""
+
     lambda_obj: NonNegativeFloat = 1.0
     """Eq. 8: weight of agreeing with chi in what phi maximises."""
 
