@@ -19,7 +19,7 @@ from rich.filesize import decimal
 
 from selfseg import storage
 from selfseg.data.ingesting import IngestSettings
-from selfseg.errors import UserError
+from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ingest import Job, Outcome, ingest
 
 MEGABYTE = 10**6
@@ -45,7 +45,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--gaps", type=_numbers, default=defaults.gaps, metavar="1,2,3",
         help="frames between the two ends of a flow",
     )  # fmt: skip
-    parser.add_argument("--flow", default=defaults.flow, metavar="dis|none", help="how it is found")
+    parser.add_argument(
+        "--flow", default=defaults.flow, metavar="dis|raft_small|raft_large|none",
+        help="how motion is found: by search, by a network that wants a GPU, or not at all",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flow-weights", metavar="URL",
+        help="file of torchvision's weights for RAFT; default: downloaded",
+    )  # fmt: skip
     parser.add_argument(
         "--workers", type=_positive, metavar="N", help="processes; default: all CPUs"
     )
@@ -56,10 +63,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(args: argparse.Namespace, console: Console) -> None:
     """Ingest, and say what came of it."""
     chosen = {"height": args.height, "gaps": args.gaps, "flow": args.flow}
-    remote = storage.is_remote(args.output)
+    if args.flow_weights:
+        if not args.flow.startswith("raft"):
+            raise UsageError(
+                "--flow-weights: only RAFT has any; add --flow raft_small or raft_large"
+            )
+        chosen["flow_weights"] = _absolute(args.flow_weights)
     job = Job(
         inputs=tuple(args.inputs),
-        output=args.output if remote else str(Path(args.output).absolute()),
+        output=_absolute(args.output),
         masks_root=args.masks,
         settings=IngestSettings.parse(chosen, origin="shard_videos"),
         shard_bytes=args.shard_megabytes * MEGABYTE,
@@ -96,6 +108,11 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("shard_videos: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def _absolute(url: str) -> str:
+    """Say where a path leads from wherever the work is done."""
+    return url if storage.is_remote(url) else str(Path(url).absolute())
 
 
 def _positive(text: str) -> int:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
 import numpy as np
 from annotated_types import MinLen
 from jaxtyping import UInt8
@@ -14,7 +13,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from selfseg.config import Config
 from selfseg.data import schema
-from selfseg.data.motion import DisSettings, Matchable, Motion, matchable, measure, resize
+from selfseg.data.dis_matching import DisMatcher, DisSettings
+from selfseg.data.motion import Matchable, Matcher, Motion, matchable, measure, resize
 from selfseg.data.videos import BrokenVideoError, Frame, Video
 
 
@@ -27,11 +27,15 @@ class IngestSettings(Config):
     gaps: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 3)
     """Frames between the two ends of a flow; kept in rising order."""
 
-    flow: Literal["dis", "none"] = "dis"
-    """How motion is measured: dense inverse search, or not at all."""
+    flow: Literal["dis", "raft_small", "raft_large", "none"] = "dis"
+    """How motion is measured: dense inverse search; RAFT, a network, small or large, which wants a
+    GPU; or not at all."""
 
     dis: DisSettings = DisSettings()
     """How dense inverse search goes about it."""
+
+    flow_weights: str = "torchvision"
+    """What RAFT learned: "torchvision" (downloaded), or the path or s3:// URL of a state dict."""
 
     matching_scale: PositiveFloat = 2.0
     """Height at which motion is measured, in units of `height`; at most the source's own."""
@@ -105,7 +109,7 @@ def moving_frames(
     """Yield a video's frames with their motion, holding no more than the largest gap + 1.
 
     Flow depends in its last digits on OpenCV's number of threads; call `cv2.setNumThreads(1)`
-    first where results must repeat.
+    first where results must repeat. RAFT's depends on PyTorch's, and on the device.
 
     Args:
         video: what to read.
@@ -114,8 +118,10 @@ def moving_frames(
 
     Raises:
         BrokenVideoError: at the frame that cannot be read.
+        UserError: RAFT's weights are out of reach, or another network's.
     """
     sizes = grid_sizes(settings, video.height, video.width)
+    matcher = _matcher(settings)
     window: deque[_Held] = deque()
     for frame in video.frames():
         near = {
@@ -123,12 +129,12 @@ def moving_frames(
             *(frame.number + way * gap for gap in settings.gaps for way in (1, -1)),
         }
         moves = wanted is None or any(number in wanted for number in near)
-        window.append(_hold(frame, sizes, moves=moves and settings.flow == "dis"))
+        window.append(_hold(frame, sizes, matcher if moves else None))
         if len(window) > max(settings.gaps):
-            yield _moving(window, sizes, settings, wanted)
+            yield _moving(window, sizes, settings.gaps, wanted, matcher)
             window.popleft()
     while window:
-        yield _moving(window, sizes, settings, wanted)
+        yield _moving(window, sizes, settings.gaps, wanted, matcher)
         window.popleft()
 
 
@@ -189,28 +195,40 @@ def read_mask(folder: Path, frame: int, size: tuple[int, int]) -> bytes | None:
     return data
 
 
-def _hold(frame: Frame, sizes: Sizes, *, moves: bool) -> _Held:
-    gray = cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
-    prepared = matchable(gray.astype(np.uint8), sizes.matching, sizes.flow) if moves else None
+def _matcher(settings: IngestSettings) -> Matcher | None:
+    match settings.flow:
+        case "none":
+            return None
+        case "dis":
+            return DisMatcher(settings.dis)
+        case size:
+            # torchvision takes two seconds and 160 MB, which no other process here should spend.
+            from selfseg.data.raft_matching import RaftMatcher  # noqa: PLC0415
+
+            return RaftMatcher(size, settings.flow_weights)
+
+
+def _hold(frame: Frame, sizes: Sizes, matcher: Matcher | None) -> _Held:
+    prepared = matchable(frame.image, sizes.matching, sizes.flow, matcher) if matcher else None
     return _Held(frame, resize(frame.image, sizes.image), prepared)
 
 
 def _moving(
     window: Sequence[_Held],
     sizes: Sizes,
-    settings: IngestSettings,
+    gaps: Sequence[int],
     wanted: Container[int] | None,
+    matcher: Matcher | None,
 ) -> MovingFrame:
     """Measure the motion of the window's first frame to the others."""
     first = window[0]
-    motions = {}
-    for gap in settings.gaps:
-        second = window[gap].matchable if gap < len(window) else None
-        number = first.frame.number
-        needed = wanted is None or number in wanted or number + gap in wanted
-        if needed and first.matchable and second:
-            motions[gap] = measure(first.matchable, second, sizes.flow, settings.dis)
     frame = first.frame
+    motions = {}
+    for gap in gaps:
+        second = window[gap].matchable if gap < len(window) else None
+        asked = wanted is None or frame.number in wanted or frame.number + gap in wanted
+        if asked and matcher and first.matchable and second:
+            motions[gap] = measure(first.matchable, second, sizes.flow, matcher)
     return MovingFrame(frame.number, frame.time_s, first.image, frame.image, motions)
 
 

@@ -1,41 +1,43 @@
 """How a frame moves towards a later one: flow both ways and the camera's share of it."""
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from pydantic import NonNegativeInt, PositiveInt
 
-from selfseg.config import Config
 from selfseg.data.schema import PairMeta
 from selfseg.ops.camera import fit_quadratic
 from selfseg.ops.homography import find_corners, fit_homography
-from selfseg.ops.optical_flow import dis_flow
 
 
-class DisSettings(Config):
-    """Dense inverse search; see `selfseg.ops.optical_flow`."""
+@runtime_checkable  # so that a test may check the types of arguments
+class Matcher(Protocol):
+    """A way to measure optical flow."""
 
-    finest_scale: NonNegativeInt = 1
-    """Pyramid level that the search ends on; 0 is the full resolution."""
+    def view(
+        self, image: UInt8[np.ndarray, "source_h source_w 3"], size: tuple[int, int]
+    ) -> UInt8[np.ndarray, "h w ..."]:
+        """Return what it compares of an RGB frame, on a grid of about `size` rows and columns."""
+        ...
 
-    variational_iterations: NonNegativeInt = 5
-    """Rounds of smoothing at each level."""
-
-    descent_iterations: PositiveInt = 16
-    """Gradient steps for each patch."""
+    def flows(
+        self, first: UInt8[np.ndarray, "h w ..."], second: UInt8[np.ndarray, "h w ..."]
+    ) -> tuple[Float32[np.ndarray, "h w 2"], Float32[np.ndarray, "h w 2"]]:
+        """Return the flow from the first view to the second, and back, (x, y), in their pixels."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Matchable:
     """A frame as motion is measured on it.
 
-    gray: on the grid that flow is measured on
+    view: what flow is measured on
     corners: points to track (x, y), in pixels of the grid that flow is kept on
     """
 
-    gray: UInt8[np.ndarray, "h w"]
+    view: UInt8[np.ndarray, "h w ..."]
     corners: Float32[np.ndarray, "n 2"]
 
 
@@ -53,26 +55,30 @@ class Motion:
 
 
 def matchable(
-    gray: UInt8[np.ndarray, "source_h source_w"],
+    image: UInt8[np.ndarray, "source_h source_w 3"],
     matching_size: tuple[int, int],
     flow_size: tuple[int, int],
+    matcher: Matcher,
 ) -> Matchable:
     """Prepare a frame once for all its pairs.
 
     Args:
-        gray: the frame at its source's size.
+        image: the frame at its source's size, RGB.
         matching_size: rows and columns to measure flow on.
         flow_size: rows and columns to keep flow on.
+        matcher: measures it.
     """
-    return Matchable(resize(gray, matching_size), find_corners(resize(gray, flow_size)))
+    corners = find_corners(resize(gray(image), flow_size))
+    return Matchable(matcher.view(image, matching_size), corners)
 
 
 def measure(
-    first: Matchable, second: Matchable, flow_size: tuple[int, int], settings: DisSettings
+    first: Matchable, second: Matchable, flow_size: tuple[int, int], matcher: Matcher
 ) -> Motion:
     """Measure the motion from the first frame to the second, and back; keep it on `flow_size`."""
-    forward = _flow(first, second, flow_size, settings)
-    backward = _flow(second, first, flow_size, settings)
+    forward, backward = (
+        _resize_flow(flow, flow_size) for flow in matcher.flows(first.view, second.view)
+    )
     homography, inlier_share = fit_homography(first.corners, forward, backward)
     camera = PairMeta.model_validate(
         {
@@ -94,17 +100,15 @@ def resize(
     return cv2.resize(image, (width, height), interpolation=way)
 
 
-def _flow(
-    first: Matchable, second: Matchable, size: tuple[int, int], settings: DisSettings
+def gray(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Return an RGB image's luminance."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+
+
+def _resize_flow(
+    flow: Float32[np.ndarray, "measured_h measured_w 2"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "h w 2"]:
-    """Measure a flow and bring it to another grid, its values to that grid's pixels."""
-    flow = dis_flow(
-        first.gray,
-        second.gray,
-        finest_scale=settings.finest_scale,
-        variational_iterations=settings.variational_iterations,
-        descent_iterations=settings.descent_iterations,
-    )
+    """Bring a flow to another grid, and its values to that grid's pixels."""
     height, width = size
     factors = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     return cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA) * factors

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, mobilenet_v3_small, squeezenet1_0
 from torchvision.ops import FrozenBatchNorm2d
 
-from selfseg.errors import UsageError, UserError
-from selfseg.nets.weights import download_weights, read_weights
+from selfseg.errors import UsageError
+from selfseg.nets.weights import download_weights, read_weights, require_weights_of
 
 ResNet = Literal["resnet18", "resnet34", "resnet50"]
 Architecture = ResNet | Literal["squeezenet1_0", "mobilenet_v3_small"]
@@ -130,15 +130,10 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     given = {
         name: tensor
         for name, tensor in _weights(encoder.architecture, source).items()
-        if not name.startswith(layout.dropped) and not name.endswith(".num_batches_tracked")
+        if not name.startswith(layout.dropped)
     }
     wanted = {layout.prefix + name: value for name, value in encoder.body.state_dict().items()}
-    for name in [*wanted, *given]:
-        if name not in given or name not in wanted or given[name].shape != wanted[name].shape:
-            raise UserError(
-                f"{source}: not the weights of a {encoder.architecture}, see {name!r}; give a "
-                "state dict of torchvision's, or name the architecture that the file is of"
-            )
+    require_weights_of(encoder.architecture, wanted, given, source)
     encoder.body.load_state_dict(
         {name.removeprefix(layout.prefix): tensor for name, tensor in given.items()}
     )

@@ -1,6 +1,7 @@
 """Weights that others trained, from a file or from where they were published."""
 
 import pickle
+from collections.abc import Mapping
 from io import BytesIO
 
 import safetensors.torch
@@ -60,3 +61,29 @@ def download_weights(url: str) -> dict[str, Tensor]:
         f"{url}: {reason}; fetch it by other means, and give the path of the file or put it into "
         f"{hub.get_dir()}/checkpoints"
     )
+
+
+def require_weights_of(
+    architecture: str, wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str
+) -> None:
+    """See that weights are one network's, whole and no more.
+
+    How many batches normalisation has seen does not matter.
+
+    Args:
+        architecture: torchvision's name of the network.
+        wanted: its own weights, which say names and shapes.
+        given: what to compare.
+        source: where that is from, for the error.
+
+    Raises:
+        UserError: they differ; it names the first difference.
+    """
+    for name in [*wanted, *given]:
+        if name.endswith(".num_batches_tracked"):
+            continue
+        if name not in given or name not in wanted or given[name].shape != wanted[name].shape:
+            raise UserError(
+                f"{source}: not the weights of a {architecture}, see {name!r}; give a state dict "
+                "of torchvision's, or name the architecture that the file is of"
+            )

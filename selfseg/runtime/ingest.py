@@ -129,6 +129,7 @@ def _spool(
 ) -> tuple[list[tuple[str, Ledger]], list[SkippedEntry]]:
     """Spool all videos; return each one's place and ledger, and those that turned out broken."""
     counter = Counter()
+    learned = job.settings.flow.startswith("raft")
     work = partial(_spool_one, collection=job.output, settings=job.settings, counter=counter)
     ledgers: list[tuple[str, Ledger]] = []
     broken: list[SkippedEntry] = []
@@ -137,6 +138,7 @@ def _spool(
             work,
             videos,
             at_once=workers,
+            gpus=ray.cluster_resources().get("GPU", 0) if learned else 0,
             meanwhile=lambda: show(counter.total()),
             crashed=partial(_skipped, reason="the decoder crashed on it"),
         )

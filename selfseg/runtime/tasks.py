@@ -1,5 +1,6 @@
 """Many calls of one function on the cluster, so many at a time."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ def each(
     items: Iterable[Item],
     *,
     at_once: int,
+    gpus: float = 0,
     meanwhile: Callable[[], None] = lambda: None,
     crashed: Callable[[Item], Result] | None = None,
 ) -> Iterator[tuple[Item, Result]]:
@@ -31,6 +33,7 @@ def each(
         function: runs in another process; it and the items must pickle.
         items: what to call it with.
         at_once: calls under way at the same time.
+        gpus: that all these calls share; none of them runs where there is no GPU.
         meanwhile: called now and then while waiting.
         crashed: what to give for an item on which every process died; None: that is an error.
 
@@ -38,7 +41,8 @@ def each(
         UserError: the first that a call raised.
     """
 
-    @ray.remote(num_cpus=1)
+    # Asked for a GPU, Ray would start a process for every call: 0 keeps them, as without.
+    @ray.remote(num_cpus=1, num_gpus=share_of_each(gpus, at_once), max_calls=0)
     def call(item: Item) -> Result:
         return function(item)
 
@@ -54,6 +58,11 @@ def each(
         for reference in done:
             item = under_way.pop(reference)
             yield item, _result(reference, item, crashed)
+
+
+def share_of_each(gpus: float, at_once: int) -> float:
+    """Return what each of so many calls may ask for, at most one GPU, in Ray's unit of 1e-4."""
+    return min(1.0, math.floor(1e4 * gpus / at_once) / 1e4)
 
 
 def _result(

@@ -9,12 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 import ray
 
 from selfseg import storage
+from selfseg.data import schema
+from selfseg.data.collection import Collection
 from selfseg.data.manifest import Manifest, load_manifest, manifest_url
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
+from tests.unit.nets.published import raft_that_sees
 from tools.shard_videos import main
 
 pytestmark = pytest.mark.distributed
@@ -202,6 +206,33 @@ def test_a_wrong_setting_is_named(tmp_path, videos, refused, option, named):
     code, line = refused(videos, "--output", tmp_path / "c", *option)
     assert code == 2
     assert named in line
+
+
+def test_motion_is_what_the_given_network_sees(tmp_path, videos, monkeypatch):
+    raft_that_sees(tmp_path / "raft.pt", (16.0, -8.0))
+    monkeypatch.chdir(tmp_path)  # its path is meant from here, not from where Ray's workers are
+    learned = ("--flow", "raft_small", "--flow-weights", "raft.pt")
+    manifest = written(videos / "still.avi", "--output", tmp_path / "c", *learned)
+    assert manifest.settings.flow_weights == str(tmp_path / "raft.pt")
+    collection = Collection.open(str(tmp_path / "c"))
+    stored = schema.decode_flow(collection.record(0).read(schema.forward_part(1)))
+    # On its grid of 128 x 128; stored at 16 x 22.
+    np.testing.assert_allclose(
+        stored, np.broadcast_to((16 * 22 / 128, -8 * 16 / 128), (16, 22, 2)), atol=0.01
+    )
+
+
+def test_weights_that_are_not_there_are_named(tmp_path, videos, refused):
+    learned = ("--flow", "raft_large", "--flow-weights", tmp_path / "gone.pt")
+    code, line = refused(videos, "--output", tmp_path / "c", *learned)
+    assert code == 1
+    assert f"{tmp_path / 'gone.pt'}: no such file" in line
+
+
+def test_weights_without_a_network_are_a_mistake(tmp_path, videos, refused):
+    code, line = refused(videos, "--output", tmp_path / "c", "--flow-weights", "raft.pt")
+    assert code == 2
+    assert "--flow-weights: only RAFT has any" in line
 
 
 def test_a_bucket_that_is_missing_is_named(videos, refused):

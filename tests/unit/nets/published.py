@@ -1,8 +1,11 @@
 """Networks as others publish them: torchvision's, with statistics of a training behind them."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
+from torchvision.models.optical_flow import raft_small
 
 SEED = 5
 
@@ -34,3 +37,19 @@ def outputs_of(network: nn.Module, layers: list[str], image: Tensor) -> list[Ten
     for hook in hooks:
         hook.remove()
     return seen
+
+
+def raft_that_sees(path: Path, shift: tuple[float, float]) -> Path:
+    """Save weights with which RAFT finds everything moved by `shift`, in pixels of its grid.
+
+    Its twelve updates each add the same, on a grid of an eighth.
+    """
+    torch.manual_seed(SEED)
+    network = raft_small(weights=None)
+    last = network.update_block.flow_head.conv2
+    assert isinstance(last.bias, nn.Parameter)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor(shift) / (12 * 8))
+    torch.save(network.state_dict(), path)
+    return path
