@@ -95,6 +95,22 @@ def report(args: argparse.Namespace) -> None:
     print(write_report(args.run))
 
 
+def table(args: argparse.Namespace) -> None:
+    """Print a table of a paper, and below its numbers what runs scored, over their seeds."""
+    from rich.console import Console
+
+    from selfseg.reporting.tables import compare, write_json
+
+    comparison = compare(args.table, args.runs)
+    console = Console()
+    console.print(comparison.table())
+    for number, command in enumerate(comparison.footnotes, 1):
+        # Unwrapped, so that it can be copied.
+        console.print(f"[{number}] {command}", markup=False, highlight=False, soft_wrap=True)
+    if args.json:
+        write_json(args.json, comparison)
+
+
 def gaps(text: str) -> tuple[int, ...]:
     """Read a list of gaps, e.g. "1,2,3"."""
     return tuple(map(int, text.split(",")))
@@ -151,6 +167,12 @@ def build_parser() -> argparse.ArgumentParser:
     command = commands.add_parser("report", help=report.__doc__)
     command.set_defaults(run_command=report)
     command.add_argument("run", metavar="RUN", help="folder or s3:// URL of a run")
+
+    command = commands.add_parser("table", help=table.__doc__)
+    command.set_defaults(run_command=table)
+    command.add_argument("table", metavar="PAPER/N", help="a paper's table, e.g. dystab/5")
+    command.add_argument("runs", nargs="*", metavar="RUN", help="folders or s3:// URLs of runs")
+    command.add_argument("--json", metavar="FILE", help="also write it there, with every score")
     return parser
 
 

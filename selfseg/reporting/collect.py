@@ -51,14 +51,7 @@ def read_run(url: str) -> Run:
     Raises:
         UserError: there is no run at `url`, or its run.json is damaged.
     """
-    address = storage.join(url, RUN)
-    try:
-        facts = json.loads(storage.read(address))
-        told = {name: facts[name] for name in TOLD}
-    except storage.MissingObject:
-        raise UserError(f"{url}: no run here: name the folder given to selfseg train") from None
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{address}: not one of a run: name the folder of one") from None
+    told = read_facts(url)
     names = storage.listing(url)
     evaluations, gaps = _read_evaluations(url, names)
     return Run(
@@ -69,6 +62,22 @@ def read_run(url: str) -> Run:
         evaluations=evaluations,
         gaps=gaps,
     )
+
+
+def read_facts(url: str) -> dict[str, Any]:
+    """Read what a run was started with, by the names of TOLD.
+
+    Raises:
+        UserError: there is no run at `url`, or its run.json is damaged.
+    """
+    address = storage.join(url, RUN)
+    try:
+        facts = json.loads(storage.read(address))
+        return {name: facts[name] for name in TOLD}
+    except storage.MissingObject:
+        raise UserError(f"{url}: no run here: name the folder given to selfseg train") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{address}: not one of a run: name the folder of one") from None
 
 
 def _read_evaluations(

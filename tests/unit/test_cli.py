@@ -29,6 +29,8 @@ def ended(arguments, capsys):
         (["evaluate", "--baseline", "centre", "--device", "abacus"], 2, "abacus"),
         (["predict", "nowhere", "video.mp4", "--output", "masks"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["table", "dystab/9"], 2, "choose from dystab/1, dystab/2"),
+        (["table", "dystab/5", "nowhere"], 1, "nowhere"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(

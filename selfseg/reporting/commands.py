@@ -1,0 +1,58 @@
+"""The commands that would produce a number that is missing from a table."""
+
+import shlex
+from collections.abc import Sequence
+
+from selfseg.prediction.benchmarks import SPLITS
+from selfseg.reporting.papers import Conditions, Excluded
+from selfseg.reporting.results import ScoredRun, Situation
+
+RUN = "RUN"
+"""Stands for the URL of a run that is still to be trained."""
+
+
+def train(recipe: str, conditions: Conditions) -> str:
+    """Return the command that trains a run for which the conditions hold."""
+    settings = {name: wanted for name, wanted in conditions.items() if "." in name}
+    # The recipe names its method.
+    settings.pop("method.name", None)
+    videos = settings.pop("collection.videos", None)
+    collection = "URL" if videos is None or isinstance(videos, Excluded) else f"{videos}_VIDEOS"
+    changes = [
+        f" --set {shlex.quote(f'{name}={_literal(wanted)}')}"
+        for name, wanted in settings.items()
+        if not isinstance(wanted, Excluded)
+    ]
+    return f"selfseg train {recipe} --collection {collection} --run {RUN}{''.join(changes)}"
+
+
+def evaluate(runs: Sequence[ScoredRun], benchmark: str, situation: Situation) -> str:
+    """Return the command that scores runs on a benchmark; no runs: the one that `train` trains."""
+    options = _where(runs, benchmark) + "".join(_option(*chosen) for chosen in situation)
+    urls = [shlex.quote(run.url) for run in runs] or [RUN]
+    if len(urls) == 1:
+        return f"selfseg evaluate {urls[0]}{options}"
+    return f'for RUN in {" ".join(urls)}; do selfseg evaluate "$RUN"{options}; done'
+
+
+def _where(runs: Sequence[ScoredRun], benchmark: str) -> str:
+    name, _, every = benchmark.partition(", every ")
+    thinned = f" --every {every}" if every else ""
+    official, _, split = name.partition(" ")
+    if official in SPLITS:
+        chosen = f" --split {split}" if split else ""
+        return f" --benchmark {official}{chosen} --root DIR{thinned}"
+    known = [run.collection for run in runs if run.collection.rstrip("/").endswith(f"/{name}")]
+    return f" --collection {shlex.quote(known[0] if known else name)}{thinned}"
+
+
+def _option(name: str, value: object) -> str:
+    if value is None or value is False:
+        return ""
+    if value is True:
+        return f" --{name}"
+    return f" --{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
+
+
+def _literal(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,374 @@
+"""A paper's table and ours: records stand in the right row, seeds fold, nothing is made up."""
+
+import json
+from collections.abc import Callable
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selfseg.cli import main
+from selfseg.data.ingesting import IngestSettings
+from selfseg.data.manifest import Manifest, VideoEntry, commit_manifest
+from selfseg.errors import UsageError, UserError
+from selfseg.reporting.lines import Cell, Line
+from selfseg.reporting.tables import Comparison, compare
+
+CHI_OF_F_ALPHA = "χ(Fα)"  # noqa: RUF001 - the Greek letter is meant
+
+WriteRun = Callable[..., str]
+
+BOOTSTRAP = {
+    "name": "dystab_bootstrap",
+    "rounds": 3,
+    "dynamic": {"lambda_tc": -0.1},
+    "static": {"confidence": "separation"},
+}
+
+
+def changed(method: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {**method, **changes}
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> WriteRun:
+    """Write a run's folder as training and scoring leave it; return its URL."""
+
+    def write(
+        name: str, *records: dict[str, Any], method: Any = BOOTSTRAP, seed: int = 0, **told: Any
+    ) -> str:
+        folder = tmp_path / name
+        (folder / "evaluations").mkdir(parents=True)
+        facts = {
+            "settings": {"seed": seed, "method": method},
+            "ingest": {},
+            "collection": "collections/ours",
+            "manifest": "0",
+            "versions": {},
+            "command": "",
+            **told,
+        }
+        (folder / "run.json").write_text(json.dumps(facts))
+        for number, record in enumerate(records):
+            full = {
+                "title": name,
+                "checkpoint": f"{folder}/checkpoints/step_00000100",
+                "baseline": None,
+                "view": "fused",
+                "round": None,
+                "seed": seed,
+                "augment": False,
+                "crf": False,
+                "frames": 10,
+                **record,
+            }
+            (folder / "evaluations" / f"{number}.json").write_text(json.dumps(full))
+        return str(folder)
+
+    return write
+
+
+def scored(benchmark: str = "davis16 val", j: float = 0.5, **chosen: Any) -> dict[str, Any]:
+    return {"benchmark": benchmark, "j_mean": j, **chosen}
+
+
+def lines(comparison: Comparison, label: str, section: str = "") -> list[Line]:
+    """Return our lines below a row of the paper."""
+    (found,) = [
+        lines
+        for row, lines in zip(comparison.published.rows, comparison.lines, strict=True)
+        if row.label == label and row.section in {section, ""}
+    ]
+    return list(found)
+
+
+def means(lines: list[Line], heading: str) -> list[float | None]:
+    found = [line.cells[heading].mean for line in lines]
+    return [mean and round(mean, 9) for mean in found]
+
+
+def test_runs_that_differ_only_in_seed_fold_into_mean_and_sample_deviation(write_run):
+    runs = [
+        write_run(f"run-{seed}", scored(j=j, round=1), seed=seed)
+        for seed, j in enumerate([0.50, 0.54, 0.61])
+    ]
+    _, line = lines(compare("dystab/5", runs), "1")
+    # 50 + 54 + 61 = 165; deviations from 55 are -5, -1 and 6, their squares 62, over 3 - 1.
+    assert line.cells["DAVIS"].mean == pytest.approx(55.0)
+    assert line.cells["DAVIS"].deviation == pytest.approx(sqrt(31))
+    assert line.cells["DAVIS"].text(3, "") == "55.0 ± 5.57"
+    assert line.names == "run-0, run-1, run-2 (3 seeds)"
+
+
+def test_one_seed_has_no_deviation(write_run):
+    _, line = lines(compare("dystab/5", [write_run("run", scored(round=1))]), "1")
+    assert line.cells["DAVIS"] == Cell((50.0,), "")
+    assert line.cells["DAVIS"].text(1, "") == "50.0"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"method": changed(BOOTSTRAP, dynamic={"lambda_tc": -0.2})},
+        {"manifest": "1"},
+        {"ingest": {"flow": "raft"}},
+    ],
+)
+def test_runs_that_differ_in_more_than_the_seed_stand_in_lines_of_their_own(write_run, other):
+    one = write_run("one", scored(j=0.4, round=1))
+    another = write_run("another", scored(j=0.6, round=1), seed=1, **other)
+    found = lines(compare("dystab/5", [one, another]), "1")
+    assert [(line.label, line.names) for line in found] == [
+        ("static", "one (one seed)"),
+        ("static", "another (one seed)"),
+        ("fused", "one (one seed)"),
+        ("fused", "another (one seed)"),
+    ]
+    assert [line.cells["DAVIS"].values for line in found[2:]] == [(40.0,), (60.0,)]
+
+
+def test_the_same_experiment_with_the_same_seed_is_not_a_second_seed(write_run):
+    with pytest.raises(UsageError, match="same seed, 0"):
+        compare("dystab/5", [write_run("one"), write_run("another")])
+
+
+def test_evaluations_that_chose_otherwise_do_not_mix(write_run):
+    run = write_run("run", scored(j=0.4, round=1), scored(j=0.6, round=1, crf=True, augment=True))
+    _, *fused = lines(compare("dystab/5", [run]), "1")
+    assert {line.label: line.cells["DAVIS"].values for line in fused} == {
+        "fused": (40.0,),
+        "fused, augment, crf": (60.0,),
+    }
+
+
+def test_table_1_tells_cis_from_temporal_consistency_by_the_weight(write_run):
+    def dynamic(lambda_tc: float) -> dict[str, Any]:
+        return {"name": "dystab_dynamic", "lambda_tc": lambda_tc}
+
+    runs = [
+        write_run("cis", scored(j=0.1, view="dynamic"), method=dynamic(0.0)),
+        write_run("tc", scored(j=0.2, view="dynamic"), method=dynamic(-0.1)),
+        write_run(
+            "bootstrap",
+            scored(j=0.3, view="dynamic", round=0),
+            scored(j=0.9, view="dynamic", round=1),
+            method=changed(BOOTSTRAP, dynamic={"lambda_tc": 0.0}),
+        ),
+    ]
+    comparison = compare("dystab/1", runs)
+    assert means(lines(comparison, "CIS [77]"), "DAVIS") == [10.0, 30.0]
+    assert means(lines(comparison, "Ours"), "DAVIS") == [20.0]
+
+
+def test_table_2_tells_the_static_models_apart_by_their_confidence(write_run):
+    blind = changed(BOOTSTRAP, static={"confidence": "none"})
+    runs = [
+        write_run("blind", scored(j=0.1, view="static", round=1), method=blind),
+        write_run("aware", scored(j=0.2, view="static", round=1), scored(j=0.9, round=1)),
+    ]
+    comparison = compare("dystab/2", runs)
+    assert means(lines(comparison, CHI_OF_F_ALPHA), "DAVIS") == [10.0]
+    assert means(lines(comparison, "χ(Lχ)"), "DAVIS") == [20.0]
+
+
+def test_table_3_takes_the_fusion_with_crf_and_keeps_supervision_apart(write_run):
+    supervised = {"name": "dystab_supervised"}
+    runs = [
+        write_run("ours", scored(j=0.1, round=3), scored(j=0.2, round=3, crf=True)),
+        write_run("tuned", scored("fbms59 test", 0.3, crf=True), method=supervised),
+    ]
+    comparison = compare("dystab/3", runs)
+    assert means(lines(comparison, "Ours", "Unsupervised Methods"), "DAVIS") == [20.0]
+    (tuned,) = lines(comparison, "Ours", "Supervised Methods")
+    assert tuned.cells["FBMS"].values == (30.0,)
+    assert "# Annot." not in tuned.cells
+
+
+def test_table_4_takes_the_f_measure_of_chi_on_stills_before_and_after_self_training(write_run):
+    still = {"benchmark": "ecssd", "view": "static", "crf": True, "iou_mean": 0.1}
+    run = write_run(
+        "run",
+        {**still, "round": 3, "f_beta_mean": 0.6},
+        {**still, "round": None, "f_beta_mean": 0.7},
+        method=changed(BOOTSTRAP, self_training_steps=10),
+    )
+    found = lines(compare("dystab/4", [run]), "Ours", "Unsupervised Methods")
+    assert {line.label: line.cells["ECCSD"].mean for line in found} == {
+        "static, CRF": pytest.approx(60.0),
+        "static, self-trained, CRF": pytest.approx(70.0),
+    }
+    without = write_run("without", {**still, "round": None, "f_beta_mean": 0.7})
+    *_, last = lines(compare("dystab/4", [without]), "Ours", "Unsupervised Methods")
+    assert last.names == "no run yet"
+    assert "--round" not in last.cells["ECCSD"].command
+
+
+def test_table_5_puts_each_round_and_view_in_its_row(write_run):
+    run = write_run(
+        "run",
+        *(
+            scored(j=number / 10 + extra, view=view, round=number)
+            for number in (1, 2, 3)
+            for view, extra in (("static", 0.01), ("fused", 0.02), ("dynamic", 0.03))
+        ),
+    )
+    comparison = compare("dystab/5", [run])
+    for number in (1, 2, 3):
+        found = lines(comparison, str(number))
+        assert [line.label for line in found] == ["static", "fused"]
+        assert means(found, "DAVIS") == [10 * number + 1, 10 * number + 2]
+
+
+def test_table_6_counts_videos_and_weighs_images_alike(write_run, tmp_path):
+    def learned_from(num_videos: int, name: str) -> dict[str, Any]:
+        videos = tuple(
+            VideoEntry(id=f"{name}{n}", name=name, frames=1, sha256="", masks_sha256=None)
+            for n in range(num_videos)
+        )
+        manifest = Manifest(
+            settings=IngestSettings(), shard_bytes=1, videos=videos, skipped=(), shards=()
+        )
+        url = str(tmp_path / name)
+        commit_manifest(url, manifest, None)
+        return {"collection": url, "manifest": manifest.id}
+
+    def still(benchmark: str, iou: float, frames: int) -> dict[str, Any]:
+        chosen = {"view": "static", "round": 3}
+        return {"benchmark": benchmark, "iou_mean": iou, "frames": frames, **chosen}
+
+    runs = [
+        write_run(
+            "one",
+            still("msra-b", 0.2, 100),
+            still("ecssd", 0.4, 200),
+            still("dut-omron", 0.6, 700),
+            **learned_from(12, "dozen"),
+        ),
+        # As many, but other videos: what the paper's deviation is over.
+        write_run("other", still("ecssd", 0.9, 200), **learned_from(12, "other dozen")),
+        write_run("few", still("stills", 0.3, 9), **learned_from(5, "five")),
+    ]
+    comparison = compare("dystab/6", runs)
+    (dozen,) = lines(comparison, "12")
+    # 0.2 * 0.1 + 0.4 * 0.2 + 0.6 * 0.7 = 0.52; the other run lacks two of the three.
+    assert dozen.names == "one, other (2 seeds)"
+    assert dozen.cells["mIoU ± Std. Dev."].values == (pytest.approx(52.0),)
+    command = dozen.cells["mIoU ± Std. Dev."].command
+    assert "--benchmark msra-b" in command
+    assert "--benchmark ecssd" not in command
+    assert "/one" not in command
+    (few,) = lines(comparison, "any other")
+    assert few.cells["stills"].values == (30.0,)
+    assert not lines(compare("dystab/6", []), "any other")
+
+
+def test_table_7_reads_the_other_video_sets(write_run):
+    run = write_run("run", scored("davis17 val", 0.4, round=3, crf=True))
+    (line,) = lines(compare("dystab/7", [run]), "Ours")
+    assert line.cells["DAVIS17"].values == (40.0,)
+
+
+def test_what_was_not_scored_is_a_command_and_never_a_number(write_run):
+    run = write_run("run", scored(round=1))
+    static, fused = lines(compare("dystab/5", [run]), "1")
+    assert fused.cells["DAVIS"] == Cell((50.0,), "")
+    assert static.cells["DAVIS"] == Cell(
+        (),
+        f"selfseg evaluate {run} --benchmark davis16 --split val --root DIR"
+        " --view static --round 1",
+    )
+    assert static.cells["DAVIS"].text(1, "[1]") == "[1]"
+
+
+def test_seeds_that_lack_a_score_are_counted_and_named(write_run):
+    record = scored(round=3, crf=True)
+    runs = [write_run(f"run-{seed}", *[record] * (seed == 1), seed=seed) for seed in range(3)]
+    (line,) = lines(compare("dystab/3", runs), "Ours", "Unsupervised Methods")
+    cell = line.cells["DAVIS"]
+    assert cell.text(3, "[1]") == "50.0 (1 of 3) [1]"
+    assert cell.command == (
+        f'for RUN in {runs[0]} {runs[2]}; do selfseg evaluate "$RUN" --benchmark davis16'
+        " --split val --root DIR --view fused --round 3 --crf; done"
+    )
+
+
+def test_without_a_run_the_command_trains_one_first():
+    blind, _ = compare("dystab/2", []).lines
+    assert blind[0].names == "no run yet"
+    assert blind[0].cells["DAVIS"].command == (
+        "selfseg train dystab_bootstrap --collection URL --run RUN"
+        " --set method.static.confidence=none"
+        " && selfseg evaluate RUN --benchmark davis16 --split val --root DIR"
+        " --view static --round 1"
+    )
+
+
+def test_a_run_is_not_asked_for_rounds_it_never_had(write_run):
+    run = write_run("run", method=changed(BOOTSTRAP, rounds=1))
+    comparison = compare("dystab/5", [run])
+    assert [line.names for line in lines(comparison, "1")] == ["run (one seed)"] * 2
+    assert [line.names for line in lines(comparison, "2")] == ["no run yet"] * 2
+
+
+def test_a_benchmark_of_our_own_gets_a_column_that_says_so(write_run):
+    run = write_run("run", scored("ours", 0.6, round=1), scored("davis16 val, every 5", round=2))
+    comparison = compare("dystab/5", [run])
+    own = ["davis16 val, every 5", "ours"]
+    assert list(comparison.columns) == ["DAVIS", "FBMS", "SegTV2", *own]
+    static, fused = lines(comparison, "1")
+    assert fused.cells["ours"].values == (60.0,)
+    assert static.cells["ours"].command == (
+        f"selfseg evaluate {run} --collection collections/ours --view static --round 1"
+    )
+    assert fused.cells[own[0]].command == (
+        f"selfseg evaluate {run} --benchmark davis16 --split val --root DIR --every 5"
+        " --view fused --round 1"
+    )
+    assert "not comparable in scale" in str(comparison.table().caption)
+    assert "not comparable" not in str(compare("dystab/5", []).table().caption)
+
+
+def test_scores_of_baselines_and_of_earlier_checkpoints_do_not_count(write_run):
+    run = write_run(
+        "run",
+        scored(j=0.9, view=None, baseline="flow-otsu", checkpoint=None),
+        scored(j=0.3, view="dynamic", checkpoint="run/checkpoints/step_00000900"),
+        scored(j=0.2, view="dynamic", checkpoint="run/checkpoints/step_00000100"),
+        method={"name": "dystab_dynamic", "lambda_tc": -0.1},
+    )
+    assert means(lines(compare("dystab/1", [run]), "Ours"), "DAVIS") == [30.0]
+
+
+def test_one_checkpoint_that_scored_twice_and_differently_is_refused(write_run):
+    one, other = scored(round=1), scored(j=0.6, round=1, title="other")
+    with pytest.raises(UserError, match="run and other on davis16 val"):
+        compare("dystab/5", [write_run("run", one, other)])
+
+
+def test_a_file_that_is_no_score_is_named(write_run):
+    run = write_run("run")
+    (Path(run) / "evaluations" / "broken.json").write_text("{}")
+    with pytest.raises(UserError, match=r"broken\.json: not a score"):
+        compare("dystab/5", [run])
+
+
+def test_the_command_prints_both_and_writes_every_score(write_run, tmp_path, capsys):
+    runs = [
+        write_run(f"run-{seed}", scored(j=j, round=2), seed=seed)
+        for seed, j in enumerate((0.4, 0.6))
+    ]
+    main(["table", "dystab/5", *runs, "--json", str(tmp_path / "table.json")])
+    printed = capsys.readouterr().out
+    assert "79.2" in printed
+    assert "50.0 ± 14.14" in printed
+    assert f"for RUN in {' '.join(runs)}; do" in printed
+    row = json.loads((tmp_path / "table.json").read_text())["rows"][1]
+    assert row["paper"] == {"DAVIS": "79.2", "FBMS": "71.7", "SegTV2": "73.1"}
+    assert row["ours"][1]["seeds"] == [0, 1]
+    assert row["ours"][1]["cells"]["DAVIS"] == {
+        "mean": pytest.approx(50.0),
+        "deviation": pytest.approx(10 * sqrt(2)),
+        "values": [40.0, 60.0],
+        "missing": None,
+    }
