@@ -11,12 +11,12 @@ from selfseg.config import Config
 from selfseg.contracts import Method
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import DataConfig
-from selfseg.errors import UsageError
+from selfseg.errors import UsageError, UserError
 from selfseg.methods.dystab.bootstrap import Bootstrap, phases
 from selfseg.methods.dystab.config import BootstrapConfig, DynamicConfig, SupervisedConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.methods.dystab.supervised import Supervised
-from selfseg.training import checkpoint
+from selfseg.training import checkpoint, run_folder
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
 
@@ -58,8 +58,15 @@ class Model:
     config: ExperimentConfig
     ingest: IngestSettings
     url: str
+    step: int
     collection: str
     manifest: str
+
+    @property
+    def round(self) -> int | None:
+        """The round that these weights complete; None if they are of another step."""
+        ends = {phase.stop: phase.completes for phase in self.method.phases}
+        return ends.get(self.step)
 
 
 def recipe_names() -> list[str]:
@@ -113,6 +120,31 @@ def begin(method: Method, config: ExperimentConfig) -> None:
             ) from None
 
 
+def round_checkpoint(run_url: str, number: int) -> str:
+    """Find the checkpoint at the end of a round of a bootstrap; 0: of what comes before the first.
+
+    Raises:
+        UsageError: the run has no such round.
+        UserError: there is no run, or it has not come so far.
+    """
+    record = run_folder.read_record(run_url)
+    if record is None:
+        raise UserError(f"{run_url}: no run here, so no rounds: name the --run of `selfseg train`")
+    config = ExperimentConfig.parse(record.settings, origin=run_url)
+    ends = {
+        phase.completes: phase.stop
+        for phase in (phases(config.method) if isinstance(config.method, BootstrapConfig) else ())
+        if phase.completes is not None
+    }
+    if number not in ends:
+        known = f"has rounds {min(ends)} to {max(ends)}" if ends else "has no rounds"
+        raise UsageError(f"--round {number}: {run_url} {known}")
+    url = checkpoint.step_url(run_url, ends[number])
+    if url not in checkpoint.committed(run_url):
+        raise UserError(f"{run_url}: round {number} is not complete: let it train on")
+    return url
+
+
 def load_model(url: str, device: torch.device) -> Model:
     """Rebuild the method of a checkpoint, or of a run's newest one, from its settings alone.
 
@@ -129,6 +161,7 @@ def load_model(url: str, device: torch.device) -> Model:
         config=config,
         ingest=IngestSettings.parse(saved.ingest, origin=saved.url),
         url=saved.url,
+        step=saved.step,
         collection=saved.collection,
         manifest=saved.manifest,
     )

@@ -19,7 +19,7 @@ from selfseg.data.sources import slug
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.protocols import Protocol
 from selfseg.evaluation.scores import Score, Scores, average
-from selfseg.experiment import load_model
+from selfseg.experiment import load_model, round_checkpoint
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.prediction.progress import bar
 from selfseg.prediction.segment import (
@@ -39,6 +39,7 @@ class Subject:
     """What is scored, in words: enough for each process to build its own.
 
     checkpoint: URL of a checkpoint or a run; None for a baseline
+    round: of the run, whose checkpoint is meant; None for the newest
     baseline: name of a baseline; None for a checkpoint
     gaps: frames between the ends of a motion; None for what the checkpoint was trained on
     view: what a checkpoint looks at; None for what its method calls best
@@ -50,6 +51,7 @@ class Subject:
     """
 
     checkpoint: str | None = None
+    round: int | None = None
     baseline: str | None = None
     gaps: tuple[int, ...] | None = None
     view: View | None = None
@@ -78,13 +80,18 @@ class Subject:
         if self.baseline:
             return self
         # A run may save a newer checkpoint while it is being scored.
-        subject = replace(self, checkpoint=resolve(str(self.checkpoint)))
+        url = str(self.checkpoint)
+        found = resolve(url) if self.round is None else round_checkpoint(url, self.round)
+        subject = replace(self, checkpoint=found)
         segmenter = subject._model_segmenter()
         view = segmenter.view_of(benchmark.sources[0])
-        name = self.name or str(self.checkpoint).rstrip("/").rpartition("/")[2]
-        if len(segmenter.model.method.views) > 1:
+        model = segmenter.model
+        name = self.name or url.rstrip("/").rpartition("/")[2]
+        if self.round is not None:
+            name = f"{name} round {self.round}"
+        if len(model.method.views) > 1:
             name = f"{name} {view}"
-        return replace(subject, name=name, view=view, seed=segmenter.model.config.seed)
+        return replace(subject, name=name, view=view, seed=model.config.seed, round=model.round)
 
     def _model_segmenter(self) -> ModelSegmenter:
         if not self.checkpoint:
@@ -146,9 +153,11 @@ def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, 
         "checkpoint": subject.checkpoint,
         "baseline": subject.baseline,
         "view": subject.view,
+        "round": subject.round,
         "seed": subject.seed,
         "augment": subject.augment,
         "crf": subject.crf,
+        "gaps": subject.gaps,
         "every": benchmark.every,
         **scores.as_json(),
     }

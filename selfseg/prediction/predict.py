@@ -12,6 +12,7 @@ from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
 from selfseg import storage
+from selfseg.contracts import View
 from selfseg.errors import UsageError
 from selfseg.experiment import Model
 from selfseg.prediction.inputs import find_sources
@@ -48,6 +49,8 @@ def predict(
     output: str,
     *,
     gaps: tuple[int, ...] | None = None,
+    view: View | None = None,
+    augment: bool = False,
     crf: bool = False,
     device: torch.device,
     console: Console | None = None,
@@ -61,6 +64,8 @@ def predict(
         inputs: paths and s3:// URLs.
         output: folder or s3:// URL; empty, new, or of earlier predictions, which are replaced.
         gaps: frames between the ends of a motion; None for those the model was trained on.
+        view: what the model looks at; None for what its method calls best, and a still's image.
+        augment: average over crops and mirror images of each frame.
         crf: refine masks by the dense CRF.
         device: where the model computes.
         console: where progress is shown; None for stderr.
@@ -70,7 +75,7 @@ def predict(
     """
     if not inputs:
         raise UsageError("nothing to segment: give images, videos, folders or s3:// URLs")
-    segmenter = model_segmenter(model, gaps=gaps, device=device)
+    segmenter = model_segmenter(model, gaps=gaps, device=device, view=view, augment=augment)
     sources = [source for argument in inputs for source in find_sources(argument)]
     segmenter.check(sources)
     claim(output)
