@@ -3,9 +3,12 @@
 import argparse
 import shlex
 import sys
+from itertools import product
 
 from selfseg.config import parse_change
 from selfseg.errors import UsageError, UserError
+
+VIEWS = ("dynamic", "static", "fused")
 
 # Each command imports what it runs when it runs: torch and Ray take seconds to load, and
 # neither `--help` nor a misspelt option should wait for them.
@@ -48,7 +51,9 @@ def evaluate(args: argparse.Namespace) -> None:
     common = {"gaps": args.gaps, "crf": args.crf, "device": device}
     subjects = [Subject(baseline=name, **common) for name in args.baseline]
     if args.checkpoint:
-        subjects.insert(0, Subject(checkpoint=args.checkpoint, **common))
+        own = {"checkpoint": args.checkpoint, "augment": args.augment, **common}
+        asked = product(args.round or [None], args.view or [None])
+        subjects = [Subject(round=number, view=view, **own) for number, view in asked] + subjects
     if not subjects:
         raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
     benchmark = find_benchmark(
@@ -73,13 +78,22 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def predict(args: argparse.Namespace) -> None:
     """Segment images, folders of frames and videos: masks, overlays, a line for each frame."""
-    from selfseg.experiment import load_model
+    from selfseg.experiment import load_model, round_checkpoint
     from selfseg.prediction.predict import predict as segment
     from selfseg.prediction.segment import compute_device
 
     device = compute_device(args.device)
-    model = load_model(args.checkpoint, device)
-    summary = segment(model, args.inputs, args.output, gaps=args.gaps, crf=args.crf, device=device)
+    url = args.checkpoint if args.round is None else round_checkpoint(args.checkpoint, args.round)
+    summary = segment(
+        load_model(url, device),
+        args.inputs,
+        args.output,
+        gaps=args.gaps,
+        view=args.view,
+        augment=args.augment,
+        crf=args.crf,
+        device=device,
+    )
     print(
         f"{summary.output}: masks and overlays of {summary.frames} frames in "
         f"{summary.seconds:.0f} s"
@@ -155,6 +169,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="only every Nth frame that counts, or image: quick, and not the official protocol",
     )  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="also write the scores there")
+    command.add_argument(
+        "--view", action="append", choices=VIEWS,
+        help="what is looked at: motion, a single image, or both (default); may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--round", action="append", type=int, metavar="K",
+        help="the run's checkpoint after round K, not its newest; may be repeated",
+    )  # fmt: skip
     add_inference_options(command)
 
     command = commands.add_parser("predict", help=predict.__doc__)
@@ -162,6 +184,12 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("checkpoint", metavar="CHECKPOINT", help="or a run's URL")
     command.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, video, s3://")
     command.add_argument("--output", required=True, metavar="DIR", help="a folder or s3:// URL")
+    command.add_argument(
+        "--view", choices=VIEWS, help="what is looked at: motion, a single image, or both"
+    )
+    command.add_argument(
+        "--round", type=int, metavar="K", help="the run's checkpoint after round K, not its newest"
+    )
     add_inference_options(command)
 
     command = commands.add_parser("report", help=report.__doc__)
@@ -179,6 +207,9 @@ def build_parser() -> argparse.ArgumentParser:
 def add_inference_options(command: argparse.ArgumentParser) -> None:
     """Declare what prediction and scoring have in common."""
     command.add_argument("--crf", action="store_true", help="refine masks by a dense CRF")
+    command.add_argument(
+        "--augment", action="store_true", help="average over crops and mirror images: slower"
+    )
     command.add_argument(
         "--gaps", type=gaps, metavar="1,2,3", help="frames between the ends of a motion"
     )
