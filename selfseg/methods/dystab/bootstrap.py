@@ -84,8 +84,8 @@ class Bootstrap:
         earlier = None if first else self.static.earlier_masks(batch.image)
         if earlier is not None and config.labels == "fused":
             mask = fuse(mask, earlier, rule=self.config.fusion)
-        if config.refined_labels:
-            mask = self._refined(batch.image, mask)
+        if config.refinement:
+            mask = torch.lerp(mask, self._refined(batch.image, mask), config.refinement)
         if config.confidence == "none":
             return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
         believed = self._confidence_of(batch, mask)

@@ -102,8 +102,9 @@ class StaticConfig(Config):
     """What chi learns from after its first training: phi's mask, or phi's fused with that of
     chi'."""
 
-    refined_labels: bool = False
-    """Whether these masks are refined by a dense CRF."""
+    refinement: Share = 0.0
+    """Share of these masks' refinement by a dense CRF in what chi learns from; all of it would
+    make chi so sure that nothing refines its own masks any more."""
 
     lambda_f: NonNegativeFloat = 1.0
     """Eq. 7: weight of staying with chi', from the second training on."""
@@ -140,7 +141,7 @@ class BootstrapConfig(Config):
     """Eq. 8: weight of agreeing with chi in what phi maximises."""
 
     fusion: Literal["product", "logits"] = "product"
-    """How both make a video's masks: phi's weighted with chi's, or the sum of their logits."""
+    """How both make a video's masks: phi's weighted with chi's, or the mean of their logits."""
 
 
 class SupervisedConfig(Config):

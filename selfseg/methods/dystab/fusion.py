@@ -15,7 +15,7 @@ VIEWS: tuple[View, ...] = ("fused", "dynamic", "static")
 Rule = Literal["product", "logits"]
 
 CERTAINTY = 0.98
-"""Probabilities are clipped to [1 - CERTAINTY, CERTAINTY] before their logits are summed."""
+"""Probabilities are clipped to [1 - CERTAINTY, CERTAINTY] before their logits are taken."""
 
 
 @torch.no_grad()
@@ -35,9 +35,10 @@ def fuse(
     """Weight phi's mask of a frame with chi's.
 
     product: sqrt(phi * chi), foreground where both see it; the root keeps 0.5 in its place.
-    logits: sigmoid(logit(phi) + logit(chi)), two independent witnesses.
+    logits: sigmoid of the mean of both logits, so that the surer one decides and doubt remains
+    for a CRF to settle.
     """
     if rule == "product":
         return (dynamic * static).sqrt()
     both = torch.stack([dynamic, static]).clamp(1 - CERTAINTY, CERTAINTY)
-    return both.logit().sum(0).sigmoid()
+    return both.logit().mean(0).sigmoid()

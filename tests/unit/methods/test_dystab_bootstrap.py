@@ -169,8 +169,9 @@ def test_fusion_keeps_the_threshold_and_logits_let_the_surer_one_decide():
     for rule in ("product", "logits"):
         torch.testing.assert_close(fuse(halves, halves, rule=rule), halves)
     sure, unsure = torch.tensor([[0.9]]), torch.tensor([[0.4]])
-    # Odds multiply: 9 * 2/3 = 6, so 6/7.
-    torch.testing.assert_close(fuse(sure, unsure, rule="logits"), torch.tensor([[6 / 7]]))
+    odds = (9 * 2 / 3) ** 0.5
+    expected = torch.tensor([[odds / (1 + odds)]])
+    torch.testing.assert_close(fuse(sure, unsure, rule="logits"), expected)
     torch.testing.assert_close(fuse(sure, unsure, rule="product"), torch.tensor([[0.6]]))
 
 
