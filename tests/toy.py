@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -90,9 +91,17 @@ def toy_batches(step: int, rank: int = 0, world_size: int = 1) -> Iterator[Frame
         step += 1
 
 
-def toy_plan(run_url: Path | str, *, seed: int = 0, average: float = 0.0, **loop: object) -> Plan:
+def toy_plan(
+    run_url: Path | str,
+    *,
+    seed: int = 0,
+    average: float = 0.0,
+    learning_rate: float = 1e-2,
+    schedule: Literal["constant", "cosine"] = "constant",
+    **loop: object,
+) -> Plan:
     config = LoopConfig.parse({"steps": 12, "checkpoint_every": 4, **loop}, origin="toy")
-    optim = OptimisersConfig(learning_rate=1e-2, average=average)
+    optim = OptimisersConfig(learning_rate=learning_rate, schedule=schedule, average=average)
     settings = {"optim": optim.model_dump(mode="json"), "loop": config.model_dump(mode="json")}
     record = RunRecord(settings=settings, collection="toy", manifest="0" * 64, ingest={})
     return Plan(str(run_url), record, seed, optim, config)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim import SGD
 
-from selfseg.contracts import FramePairs
+from selfseg.contracts import FramePairs, Phase
 from selfseg.errors import UsageError, UserError
 from selfseg.training import checkpoint, session
 from selfseg.training.journal import read_lines
@@ -77,6 +78,74 @@ def test_the_newest_checkpoints_are_kept(tmp_path):
     assert run(plan).checkpoints == [4, 8, 12, 16, 20]
     kept = [url.rsplit("/", 1)[1] for url in checkpoint.committed(plan.run_url)]
     assert kept == ["step_00000016", "step_00000020"]
+
+
+def test_each_phase_ends_in_a_checkpoint_and_those_that_complete_a_round_are_kept(tmp_path):
+    phases = (Phase("a", 0, 3, completes=0), Phase("b", 3, 6), Phase("c", 6, 10, completes=1))
+    plan = toy_plan(tmp_path, steps=20, keep_checkpoints=2)
+    assert run(plan, game=Game(phases=phases)).checkpoints == [3, 4, 6, 8, 10, 12, 16, 20]
+    kept = [url.rsplit("/", 1)[1] for url in checkpoint.committed(plan.run_url)]
+    assert kept == [f"step_{step:08d}" for step in (3, 10, 16, 20)]
+
+
+def test_a_learning_rate_runs_through_its_schedule_once_in_each_phase(tmp_path):
+    """With plain descent a step is as long as the rate: 0 at a cosine's end, full at its start."""
+    phases = (Phase("a", 0, 4), Phase("b", 4, 12, rate=0.5))
+    rates = []
+
+    class Watched(SGD):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    game = Game(phases=phases)
+    plan = toy_plan(tmp_path, learning_rate=0.1, schedule="cosine")
+    optimisers = {name: Watched(each.parameters(), 1.0) for name, each in game.players.items()}
+    session.run(
+        plan,
+        game,
+        toy_batches,
+        worker=AcceleratedWorker(),
+        audience=Listener(),
+        optimisers=optimisers,
+    )
+    first = [0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
+    second = [0.5 * 0.05 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert rates == pytest.approx(first + second)
+
+
+def test_only_a_fresh_run_begins_with_initial_weights(tmp_path):
+    plan = toy_plan(tmp_path)
+    begun: list[int] = []
+
+    def train_until(stop: int | None) -> None:
+        game = Game()
+
+        def open_batches(step: int) -> Iterator[FramePairs]:
+            for number, batch in enumerate(toy_batches(step), start=step):
+                if number == stop:
+                    raise ConnectionAbortedError
+                yield batch
+
+        session.run(
+            plan,
+            game,
+            open_batches,
+            worker=AcceleratedWorker(),
+            audience=Listener(),
+            begin=lambda: begun.append(1),
+        )
+
+    with pytest.raises(ConnectionAbortedError):
+        train_until(6)
+    train_until(None)
+    assert begun == [1]
+
+
+def test_the_method_is_prepared_for_every_step_once(tmp_path):
+    game = Game()
+    run(toy_plan(tmp_path), game=game)
+    assert game.prepared == list(range(12))
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(tmp_path):
