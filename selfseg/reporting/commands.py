@@ -4,26 +4,19 @@ import shlex
 from collections.abc import Sequence
 
 from selfseg.prediction.benchmarks import SPLITS
-from selfseg.reporting.papers import Conditions, Excluded
+from selfseg.reporting.papers import Conditions
 from selfseg.reporting.results import ScoredRun, Situation
 
 RUN = "RUN"
 """Stands for the URL of a run that is still to be trained."""
 
 
-def train(recipe: str, conditions: Conditions) -> str:
-    """Return the command that trains a run for which the conditions hold."""
-    settings = {name: wanted for name, wanted in conditions.items() if "." in name}
-    # The recipe names its method.
-    settings.pop("method.name", None)
-    videos = settings.pop("collection.videos", None)
-    collection = "URL" if videos is None or isinstance(videos, Excluded) else f"{videos}_VIDEOS"
-    changes = [
-        f" --set {shlex.quote(f'{name}={_literal(wanted)}')}"
-        for name, wanted in settings.items()
-        if not isinstance(wanted, Excluded)
-    ]
-    return f"selfseg train {recipe} --collection {collection} --run {RUN}{''.join(changes)}"
+def train(recipe: str, options: str, conditions: Conditions) -> str:
+    """Return the command that trains a run for which the conditions hold, as a recipe does."""
+    videos = conditions.get("collection.videos")
+    collection = "URL" if videos is None else f"{videos}_VIDEOS"
+    command = f"selfseg train {recipe} --collection {collection} --run {RUN}"
+    return f"{command} {options}" if options else command
 
 
 def evaluate(runs: Sequence[ScoredRun], benchmark: str, situation: Situation) -> str:
@@ -36,8 +29,9 @@ def evaluate(runs: Sequence[ScoredRun], benchmark: str, situation: Situation) ->
 
 
 def _where(runs: Sequence[ScoredRun], benchmark: str) -> str:
-    name, _, every = benchmark.partition(", every ")
-    thinned = f" --every {every}" if every else ""
+    """Return the options that choose a benchmark by its name in records: "davis16 val, every 5"."""
+    name, *restrictions = benchmark.split(", ")
+    thinned = "".join(f" --{each}" for each in restrictions if each.startswith("every "))
     official, _, split = name.partition(" ")
     if official in SPLITS:
         chosen = f" --split {split}" if split else ""
@@ -52,7 +46,3 @@ def _option(name: str, value: object) -> str:
     if value is True:
         return f" --{name}"
     return f" --{name} {','.join(map(str, value)) if isinstance(value, tuple) else value}"
-
-
-def _literal(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -92,7 +92,7 @@ class Place:
         lacking = [run for run in self.runs if scored[run.url] is None]
         if self.runs and not lacking:
             return Cell(values, "")
-        steps = [] if self.runs else [commands.train(self.recipe, self.conditions)]
+        steps = [] if self.runs else [self._train]
         for benchmark in column.benchmarks:
             still = [
                 run for run in lacking if run.score(self.chosen, [benchmark], self.score) is None
@@ -100,6 +100,10 @@ class Place:
             if still or not self.runs:
                 steps.append(commands.evaluate(still, benchmark, self.chosen))
         return Cell(values, " && ".join(steps))
+
+    @property
+    def _train(self) -> str:
+        return commands.train(self.recipe, self.counterpart.options, self.conditions)
 
     @property
     def _label(self) -> str:

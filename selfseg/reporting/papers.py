@@ -37,10 +37,13 @@ class Counterpart(Config):
     """What is scored, in a word or two."""
 
     where: tuple[Conditions, ...]
-    """The conditions of a record; of several sets one must hold, the first says how to get one."""
+    """The conditions of a record; of several sets one must hold. The recipe meets the first."""
 
     recipe: str | None = None
     """Recipe that it comes from, if not the table's."""
+
+    options: str = ""
+    """What training by this recipe must be told beside a collection."""
 
 
 class Row(Config):

@@ -80,7 +80,7 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
         UserError: there is no run, a score cannot be read, or the collection is out of reach.
     """
     told = read_facts(url)
-    facts = dict(_dotted(told["settings"])) | dict(_dotted(told["ingest"], "ingest."))
+    facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
     if count_videos:
         manifest = load_manifest(told["collection"], told["manifest"])
         facts["collection.videos"] = len(manifest.videos)
@@ -163,9 +163,10 @@ def _means(record: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in record.items() if key.endswith("_mean")}
 
 
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting by its dotted path, e.g. "loop.steps"."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _dotted(value, f"{prefix}{name}.")
+            yield from dotted(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value

@@ -6,7 +6,10 @@ import pytest
 from rich.console import Console
 
 from selfseg.errors import UsageError
-from selfseg.reporting.papers import Paper, Row, find_table
+from selfseg.experiment import ExperimentConfig, recipe_path
+from selfseg.prediction.benchmarks import SPLITS
+from selfseg.reporting.papers import Paper, Row, find_table, holds
+from selfseg.reporting.results import dotted
 from selfseg.reporting.tables import compare
 
 CHI_OF_F_ALPHA = "χ(Fα)"  # noqa: RUF001 - the Greek letter is meant
@@ -75,6 +78,28 @@ def test_every_table_prints_without_a_run(name):
     for row in table.rows:
         assert row.label in printed
         assert all(cell in printed for cell in row.paper)
+
+
+def test_columns_name_benchmarks_that_can_be_scored():
+    _, columns = find_table("dystab/1")
+    for column in columns.values():
+        for benchmark in column.benchmarks:
+            name, _, split = benchmark.partition(" ")
+            assert (split or "all") in SPLITS[name]
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_our_lines_come_from_recipes_that_meet_their_conditions(name):
+    table, _ = find_table(name)
+    counterparts = [counterpart for row in table.rows for counterpart in row.ours]
+    assert counterparts
+    for counterpart in counterparts:
+        recipe = ExperimentConfig.read(recipe_path(counterpart.recipe or table.recipe))
+        facts = dict(dotted(recipe.model_dump(mode="json")))
+        wanted = counterpart.where[0]
+        about_run = {fact: wanted[fact] for fact in wanted if fact in facts}
+        assert set(wanted) - set(about_run) <= {"view", "round", "crf", "collection.videos"}
+        assert holds(about_run, facts)
 
 
 def test_an_unknown_table_lists_those_there_are():

@@ -297,8 +297,7 @@ def test_without_a_run_the_command_trains_one_first():
     blind, _ = compare("dystab/2", []).lines
     assert blind[0].names == "no run yet"
     assert blind[0].cells["DAVIS"].command == (
-        "selfseg train dystab_bootstrap --collection URL --run RUN"
-        " --set method.static.confidence=none"
+        "selfseg train dystab_static_plain --collection URL --run RUN"
         " && selfseg evaluate RUN --benchmark davis16 --split val --root DIR"
         " --view static --round 1"
     )
@@ -312,16 +311,17 @@ def test_a_run_is_not_asked_for_rounds_it_never_had(write_run):
 
 
 def test_a_benchmark_of_our_own_gets_a_column_that_says_so(write_run):
-    run = write_run("run", scored("ours", 0.6, round=1), scored("davis16 val, every 5", round=2))
+    part = "davis16 val, 3 of 20, every 5"
+    run = write_run("run", scored("ours", 0.6, round=1), scored(part, round=2))
     comparison = compare("dystab/5", [run])
-    own = ["davis16 val, every 5", "ours"]
+    own = [part, "ours"]
     assert list(comparison.columns) == ["DAVIS", "FBMS", "SegTV2", *own]
     static, fused = lines(comparison, "1")
     assert fused.cells["ours"].values == (60.0,)
     assert static.cells["ours"].command == (
         f"selfseg evaluate {run} --collection collections/ours --view static --round 1"
     )
-    assert fused.cells[own[0]].command == (
+    assert fused.cells[part].command == (
         f"selfseg evaluate {run} --benchmark davis16 --split val --root DIR --every 5"
         " --view fused --round 1"
     )
