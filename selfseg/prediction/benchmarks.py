@@ -4,21 +4,34 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from selfseg.errors import UsageError
-from selfseg.evaluation.protocols import INNER_FRAMES, STILLS, Protocol
+from selfseg.evaluation.protocols import ANNOTATED_FRAMES, INNER_FRAMES, STILLS, Protocol
 from selfseg.prediction.inputs import collection_sources
-from selfseg.prediction.sources import AnnotatedSource
+from selfseg.prediction.sources import AnnotatedSource, LocalSource
 from selfseg.prediction.still_trees import StillTree, still_sources
-from selfseg.prediction.video_trees import davis_sources
+from selfseg.prediction.video_trees import (
+    davis_sources,
+    fbms_sources,
+    segtrack_sources,
+    ytvos_sources,
+)
 
-SPLITS: dict[str, tuple[str, ...]] = {
-    "davis16": ("val", "train", "trainval"),
-    "msra-b": ("all",),
-    "ecssd": ("all",),
-    "dut-omron": ("all",),
-    "duts": ("test", "train"),
-    "stills": ("all",),
+SPLITS: dict[str, dict[str, int | None]] = {
+    "davis16": {"val": 20, "train": 30, "trainval": 50},
+    "davis17": {"val": 30, "train": 60, "val-unsupervised": 30, "train-unsupervised": 60},
+    "fbms59": {"test": 30, "train": 29},
+    "segtrackv2": {"all": 14},
+    "ytvos": {"train": 3471, "valid": None, "train_all_frames": 3471, "valid_all_frames": None},
+    "msra-b": {"all": 5000},
+    "ecssd": {"all": 1000},
+    "dut-omron": {"all": 5168},
+    "duts": {"test": 5019, "train": 10553},
+    "stills": {"all": None},
 }
-"""Every benchmark with its splits, the one that scores are published for first."""
+"""Every benchmark's splits with their number of videos or images, where it is known and fixed; the
+split that scores are published for comes first. `stills` is for one's own annotated photographs."""
+
+UNSUPERVISED = "-unsupervised"
+"""Splits of DAVIS 2017 as its unsupervised track annotates them, which has more objects."""
 
 STILL_TREES = {
     ("msra-b", "all"): StillTree("", ""),
@@ -28,7 +41,7 @@ STILL_TREES = {
     ("duts", "train"): StillTree("DUTS-TR/DUTS-TR-Image", "DUTS-TR/DUTS-TR-Mask"),
     ("stills", "all"): StillTree("images", "masks"),
 }
-"""Official trees by benchmark and split; `stills` is for one's own annotated photographs."""
+"""Official trees of single images by benchmark and split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +90,36 @@ def find_benchmark(
 def _from_tree(root: Path, benchmark: str, split: str | None) -> Benchmark:
     if benchmark not in SPLITS:
         raise UsageError(f"--benchmark {benchmark}: choose from {', '.join(SPLITS)}")
-    chosen = split or SPLITS[benchmark][0]
+    chosen = split or next(iter(SPLITS[benchmark]))
     if chosen not in SPLITS[benchmark]:
         raise UsageError(
             f"--split {chosen}: {benchmark} has {', '.join(SPLITS[benchmark])}; choose from these"
         )
+    sources, protocol = _sources(root, benchmark, chosen)
     name = benchmark if chosen == "all" else f"{benchmark} {chosen}"
-    if tree := STILL_TREES.get((benchmark, chosen)):
-        return Benchmark(name, tuple(still_sources(root, tree, benchmark)), STILLS)
+    complete = SPLITS[benchmark][chosen]
+    if complete not in (None, len(sources)):
+        # Part of a benchmark is good for a quick look, but must never pass for all of it.
+        name = f"{name}, {len(sources)} of {complete}"
+    return Benchmark(name, tuple(sources), protocol)
+
+
+def _sources(root: Path, benchmark: str, split: str) -> tuple[list[LocalSource], Protocol]:
     match benchmark:
         case "davis16":
-            return Benchmark(name, tuple(davis_sources(root, chosen)), INNER_FRAMES)
+            return davis_sources(root, split), INNER_FRAMES
+        case "davis17":
+            annotations = "Annotations_unsupervised" if UNSUPERVISED in split else "Annotations"
+            listed = split.removesuffix(UNSUPERVISED)
+            return davis_sources(root, listed, year=2017, annotations=annotations), INNER_FRAMES
+        case "fbms59":
+            return fbms_sources(root, split), ANNOTATED_FRAMES
+        case "segtrackv2":
+            return segtrack_sources(root), ANNOTATED_FRAMES
+        case "ytvos":
+            return ytvos_sources(root, split), ANNOTATED_FRAMES
         case _:
-            raise AssertionError(benchmark)
+            return still_sources(root, STILL_TREES[benchmark, split], benchmark), STILLS
 
 
 def _thinned(benchmark: Benchmark, every: int) -> Benchmark:

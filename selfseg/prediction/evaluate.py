@@ -20,12 +20,12 @@ from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.protocols import Protocol
 from selfseg.evaluation.scores import Score, Scores, average
 from selfseg.experiment import load_model, round_checkpoint
+from selfseg.prediction.baselines import baseline_segmenter
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.prediction.progress import bar
 from selfseg.prediction.segment import (
     ModelSegmenter,
     Segmenter,
-    baseline_segmenter,
     compute_device,
     model_segmenter,
     refined,

@@ -12,7 +12,8 @@ from selfseg.data.manifest import LATEST
 from selfseg.data.schema import MASK
 from selfseg.data.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
 from selfseg.errors import UserError
-from selfseg.prediction.sources import CollectionSource, RemoteSource, Source, local_source
+from selfseg.prediction.collection_source import CollectionSource
+from selfseg.prediction.sources import RemoteSource, Source, local_source
 from selfseg.prediction.video_trees import RESOLUTION
 
 

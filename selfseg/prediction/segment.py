@@ -1,6 +1,6 @@
 """From a source's frames to soft masks: by a trained method or by a classical baseline."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -11,39 +11,18 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from selfseg.contracts import FramePairs, View
-from selfseg.data.ingesting import IngestSettings
 from selfseg.data.motion import resize as resize_image
-from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, on_grid
+from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair
 from selfseg.errors import UsageError, UserError
-from selfseg.evaluation.baselines import (
-    BASELINES,
-    Baseline,
-    FlowBaseline,
-    StillBaseline,
-    SubtractionBaseline,
-    moving_against_otsu,
-    subtract_background,
-)
 from selfseg.experiment import Model
 from selfseg.ops.crf import refine
-from selfseg.ops.masks import foreground_side, resize
+from selfseg.ops.masks import resize
 from selfseg.prediction.crops import AUGMENTED, averaged
-from selfseg.prediction.sources import HOMOGRAPHY_GAP, Preparation, Source, SourceFrame
+from selfseg.prediction.sources import Preparation, Source, SourceFrame
 from selfseg.training.loop import to_device
 
 CRF_HEIGHT = 240
 """Rows of the image that the CRF sees; its reaches are meant for this."""
-
-BASELINE_GRID = (128, 224)
-"""Grid that flow baselines are computed on, about that of the stored flow."""
-
-FLOW_GAPS = (1,)
-"""Frames between the ends of the motions that flow baselines look at; longer ones score lower."""
-
-FOR_STILLS = "this baseline needs it; for stills there are " + ", ".join(
-    name for name, baseline in BASELINES.items() if isinstance(baseline, StillBaseline)
-)
-"""What a baseline that looks at motion says of single images."""
 
 Masked = tuple[SourceFrame, Float32[np.ndarray, "rows columns"]]
 
@@ -81,7 +60,7 @@ class ModelSegmenter:
     def check(self, sources: Iterable[Source]) -> None:
         """Let single images pass only where they are segmented by the static view."""
         moving = (source for source in sources if self.view_of(source) != "static")
-        _refuse_stills(
+        refuse_stills(
             moving,
             f"{self.model.url} segments by motion; give a video or a folder of its frames",
         )
@@ -95,7 +74,9 @@ class ModelSegmenter:
         view = self.view_of(source)
         for frame in source.frames(self.preparation):
             pairs = (
-                (_still(frame),) if view == "static" else _moving(source, frame, self.preparation)
+                (_still(frame),)
+                if view == "static"
+                else moving_pairs(source, frame, self.preparation)
             )
             yield frame, averaged(pairs, self.crops, self._grid, partial(self._segment, view))
 
@@ -111,71 +92,6 @@ class ModelSegmenter:
     @torch.inference_mode()
     def _segment(self, view: View, frame: FramePairs) -> Float[Tensor, "h w"]:
         return self.model.method.segment(to_device(frame, self.device), view).float().cpu()
-
-
-@dataclass(frozen=True, slots=True)
-class FlowSegmenter:
-    """Flow without the camera's share, and Otsu's threshold."""
-
-    baseline: FlowBaseline
-    preparation: Preparation
-
-    def check(self, sources: Iterable[Source]) -> None:
-        """Refuse single images."""
-        _refuse_stills(sources, FOR_STILLS)
-
-    def masks(self, source: Source) -> Iterator[Masked]:
-        """Segment frame after frame."""
-        for frame in source.frames(self.preparation):
-            pairs = _moving(source, frame, self.preparation)
-            residuals = np.stack([self._residual(pair) for pair in pairs])
-            yield frame, _foreground(moving_against_otsu(residuals))
-
-    def _residual(self, pair: Pair) -> Float32[np.ndarray, "h w 2"]:
-        placed = on_grid(pair, *BASELINE_GRID)
-        if self.baseline.camera == "median":
-            return placed.flow - np.median(placed.flow, axis=(0, 1))
-        return placed.flow - placed.camera
-
-
-@dataclass(frozen=True, slots=True)
-class SubtractionSegmenter:
-    """Background subtraction; it looks at a whole sequence before it says anything."""
-
-    baseline: SubtractionBaseline
-    preparation: Preparation
-
-    def check(self, sources: Iterable[Source]) -> None:
-        """Refuse single images."""
-        _refuse_stills(sources, FOR_STILLS)
-
-    def masks(self, source: Source) -> Iterator[Masked]:
-        """Hold the sequence at its prepared size, 0.3 MB a frame, and segment it."""
-        # Pairs and original frames are let go at once; nothing here looks at them.
-        frames = [
-            replace(frame, pairs=(), original=frame.image)
-            for frame in source.frames(self.preparation)
-        ]
-        homographies = [_to_next(source, frame) for frame in frames[:-1]]
-        images = [frame.image for frame in frames]
-        masks = subtract_background(self.baseline, images, homographies)
-        yield from zip(frames, map(_foreground, masks), strict=True)
-
-
-@dataclass(frozen=True, slots=True)
-class StillSegmenter:
-    """What looks at each frame for itself."""
-
-    segment: Callable[[UInt8[np.ndarray, "h w 3"]], Float32[np.ndarray, "h w"]]
-    preparation: Preparation
-
-    def check(self, sources: Iterable[Source]) -> None:
-        """Take anything."""
-
-    def masks(self, source: Source) -> Iterator[Masked]:
-        """Segment frame after frame."""
-        for frame in source.frames(self.preparation):
-            yield frame, self.segment(frame.image)
 
 
 def compute_device(name: str | None = None) -> torch.device:
@@ -232,32 +148,6 @@ def model_segmenter(
     )
 
 
-def baseline_segmenter(name: str, *, gaps: tuple[int, ...] | None) -> Segmenter:
-    """Prepare a baseline; gaps: None for its own choice.
-
-    Raises:
-        UsageError: there is no such baseline.
-    """
-    if name not in BASELINES:
-        raise UsageError(f"--baseline {name}: choose from {', '.join(BASELINES)}")
-    return _segmenter(BASELINES[name], gaps)
-
-
-def _segmenter(baseline: Baseline, gaps: tuple[int, ...] | None) -> Segmenter:
-    ingest = IngestSettings()
-    match baseline:
-        case FlowBaseline():
-            camera = "none" if baseline.camera == "median" else baseline.camera
-            return FlowSegmenter(baseline, Preparation(ingest, gaps or FLOW_GAPS, camera))
-        case SubtractionBaseline():
-            preparation = Preparation(ingest, (HOMOGRAPHY_GAP,), "none", whole=True)
-            return SubtractionSegmenter(baseline, preparation)
-        case StillBaseline():
-            still = ingest.override({"flow": "none"})
-            preparation = Preparation(still, (HOMOGRAPHY_GAP,), "none")
-            return StillSegmenter(baseline.segment, preparation)
-
-
 def refined(
     image: UInt8[np.ndarray, "h w 3"], mask: Float[np.ndarray, "rows columns"]
 ) -> Float32[np.ndarray, "height width"]:
@@ -267,11 +157,8 @@ def refined(
     return refine(resize_image(image, size), resize(torch.from_numpy(mask), *size).numpy())
 
 
-def _foreground(mask: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    return foreground_side(torch.from_numpy(mask)).numpy()
-
-
-def _refuse_stills(sources: Iterable[Source], reason: str) -> None:
+def refuse_stills(sources: Iterable[Source], reason: str) -> None:
+    """Raise UserError if a source is a single image; `reason` completes the sentence."""
     still = next((source.name for source in sources if source.still), None)
     if still:
         raise UserError(f"{still}: a single image shows no motion, and {reason}")
@@ -283,7 +170,8 @@ def _still(frame: SourceFrame) -> Pair:
     return Pair(frame.name, frame.image, still, still, still, still)
 
 
-def _moving(source: Source, frame: SourceFrame, preparation: Preparation) -> tuple[Pair, ...]:
+def moving_pairs(source: Source, frame: SourceFrame, preparation: Preparation) -> tuple[Pair, ...]:
+    """Return a frame's motions; raise UserError if there are none."""
     if not frame.pairs:
         gaps = ", ".join(map(str, preparation.gaps))
         raise UserError(
@@ -291,15 +179,3 @@ def _moving(source: Source, frame: SourceFrame, preparation: Preparation) -> tup
             "moves; segmenting by motion needs a longer video, or smaller --gaps"
         )
     return frame.pairs
-
-
-def _to_next(source: Source, frame: SourceFrame) -> Float[np.ndarray, "3 3"]:
-    """Return the homography to the next frame in pixels of the prepared image."""
-    if frame.to_next is None:
-        raise UserError(
-            f"{source.name}: frame {frame.name} has no motion to the next; ingest again"
-        )
-    matrix, (rows, columns) = frame.to_next
-    height, width = frame.image.shape[:2]
-    scale = np.diag([width / columns, height / rows, 1.0])
-    return scale @ matrix @ np.linalg.inv(scale)

@@ -1,6 +1,6 @@
-"""Ground truth as benchmarks store it: files of labels or grey levels, as masks."""
+"""Ground truth as benchmarks store it: files of labels, grey levels or colours, as masks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,24 +8,30 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from selfseg.data.ingesting import mask_path
 from selfseg.data.videos import BrokenVideoError
 
-VOID = 255
-"""Index of pixels that do not count in a palette image, as in DAVIS 2017."""
+Pixels = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
+"""Grey levels, indices into a palette, or RGB."""
 
-Foreground = Callable[[UInt8[np.ndarray, "h w"]], Bool[np.ndarray, "h w"]]
 Mask = Bool[np.ndarray, "h w"]
 
-
-def labelled(levels: UInt8[np.ndarray, "h w"]) -> Mask:
-    """Take every label but 0 for an object: all objects are one foreground."""
-    return levels > 0
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Share of red, green and blue in a grey level, by ITU-R BT.601."""
 
 
-def bright(levels: UInt8[np.ndarray, "h w"]) -> Mask:
+def labelled(pixels: Pixels) -> Mask:
+    """Take every label but 0 for an object, every colour but black: all are one foreground."""
+    return np.greater(grey(pixels), 0)
+
+
+def bright(pixels: Pixels) -> Mask:
     """Take the brighter half of the grey levels: masks of stills have smoothed edges."""
-    return levels > 127
+    return np.greater(grey(pixels), 127)
+
+
+def grey(pixels: Pixels) -> np.ndarray:
+    """Return grey levels, 0 to 255, or labels; above 0 for every colour but black."""
+    return pixels if pixels.ndim == 2 else pixels @ LUMINANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +39,13 @@ class Truth:
     """Where the masks of a video's frames lie, and how their pixels are read.
 
     files: by number of the frame; several files of one frame, one for each object, are merged
-    foreground: which grey levels, or labels of a palette, are an object
+    foreground: which pixels are an object
+    void: label of pixels that do not count; None: all do
     """
 
     files: Mapping[int, tuple[Path, ...]]
-    foreground: Foreground = labelled
+    foreground: Callable[[Pixels], Mask] = labelled
+    void: int | None = None
 
     def read(self, frame: int, size: tuple[int, int]) -> tuple[Mask, Mask | None] | None:
         """Return a frame's mask, and which pixels do not count, if there are any.
@@ -50,39 +58,33 @@ class Truth:
         """
         if frame not in self.files:
             return None
-        mask, void = np.zeros(size, bool), np.zeros(size, bool)
-        for path in self.files[frame]:
-            levels, indexed = _read_levels(path)
-            if levels.shape != size:
-                raise BrokenVideoError(
-                    f"mask {path.name} is {levels.shape[1]}x{levels.shape[0]}, its frame "
-                    f"{size[1]}x{size[0]}; masks must have the size of the video"
-                )
-            if indexed:
-                void |= levels == VOID
-            mask |= self.foreground(levels)
-        return (mask & ~void, void) if void.any() else (mask, None)
+        every = [_read(path, size) for path in self.files[frame]]
+        mask = np.logical_or.reduce([self.foreground(pixels) for pixels in every])
+        if self.void is None:
+            return mask, None
+        void = np.logical_or.reduce([pixels == self.void for pixels in every])
+        return mask & ~void, void
 
 
-def numbered_truth(folder: Path, num_frames: int) -> Truth:
-    """Find masks named by the frame's number, %05d.png; frames without a file are not annotated."""
-    paths = {number: mask_path(folder, number) for number in range(num_frames)}
-    return Truth({number: (path,) for number, path in paths.items() if path.is_file()})
+def by_stem(frames: Sequence[Path], masks: Iterable[Path]) -> dict[int, tuple[Path, ...]]:
+    """Find the masks of frames: those with the same stem, from whatever folders."""
+    of_stem: dict[str, tuple[Path, ...]] = {}
+    for path in masks:
+        of_stem[path.stem] = (*of_stem.get(path.stem, ()), path)
+    return {n: of_stem[path.stem] for n, path in enumerate(frames) if path.stem in of_stem}
 
 
-def _read_levels(path: Path) -> tuple[UInt8[np.ndarray, "h w"], bool]:
-    """Read grey levels, or the indices of a palette image rather than its colours.
-
-    Returns:
-        The levels; of a colour image the brightest channel, so that only black is 0. And whether
-        they are indices.
-    """
+def _read(path: Path, size: tuple[int, int]) -> Pixels:
+    """Read a mask; of a palette image the indices, for its colours mean nothing."""
     try:
         with Image.open(path) as image:
-            indexed = image.mode == "P"
-            levels = np.array(image.convert("L") if image.mode == "1" else image)
+            plain = image if image.mode in {"L", "P", "RGB"} else image.convert("RGB")
+            pixels = np.array(plain)
     except OSError:
         raise BrokenVideoError(f"mask {path.name} is not an image, or a damaged one") from None
-    if levels.ndim == 3:
-        levels = levels[..., :3].max(-1)
-    return levels.astype(np.uint8), indexed
+    if pixels.shape[:2] != size:
+        raise BrokenVideoError(
+            f"mask {path.name} is {pixels.shape[1]}x{pixels.shape[0]}, its frame "
+            f"{size[1]}x{size[0]}; masks must have the size of the video"
+        )
+    return pixels

@@ -12,8 +12,9 @@ from rich.progress import track
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
 from selfseg.experiment import load_model
+from selfseg.prediction.collection_source import CollectionSource
 from selfseg.prediction.segment import ModelSegmenter, model_segmenter
-from selfseg.prediction.sources import CollectionSource, SourceFrame
+from selfseg.prediction.sources import SourceFrame
 from selfseg.reporting.pictures import Gallery, Look, film, row
 from selfseg.reporting.wording import count
 

@@ -9,13 +9,14 @@ from rich.console import Console
 
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.schema import decode_image, encode_image
+from selfseg.data.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.benchmarks import find_benchmark
 from selfseg.prediction.evaluate import Subject, evaluate
 from selfseg.prediction.inputs import collection_sources, find_sources
 from selfseg.prediction.predict import predict
 from selfseg.prediction.sources import Preparation, local_source
-from selfseg.prediction.truth import numbered_truth
+from selfseg.prediction.truth import Truth, by_stem
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import FastIsForeground, ingest, model_of
 
@@ -42,8 +43,9 @@ def place(scene, tmp_path_factory) -> Path:
 def test_stored_and_fresh_frames_have_the_same_motion(place, camera):
     preparation = Preparation(SETTINGS, (1, 2), camera)
     (stored,) = collection_sources(str(place / "with"))
-    truth = numbered_truth(place / "masks" / "disc", 5)
-    fresh = local_source(place / "frames" / "disc", "disc", truth=truth)
+    frames, masks = place / "frames" / "disc", place / "masks" / "disc"
+    truth = Truth(by_stem(frame_paths(frames), frame_paths(masks)))
+    fresh = local_source(frames, "disc", truth=truth)
     pairs_seen = 0
     for a, b in zip(stored.frames(preparation), fresh.frames(preparation), strict=True):
         assert (a.name, a.number, a.height, a.width) == (b.name, b.number, b.height, b.width)

@@ -6,6 +6,7 @@ import pytest
 
 from selfseg import storage
 from selfseg.data.ingesting import IngestSettings
+from selfseg.data.motion import measure
 from selfseg.errors import UserError
 from selfseg.prediction.inputs import find_sources
 from selfseg.prediction.sources import Preparation, local_source
@@ -33,6 +34,33 @@ def test_a_frame_has_its_motion_to_later_frames_and_back_to_earlier_ones(scene, 
     np.testing.assert_allclose(moved, [(3, 0), (9, 0), (-3, 0)], atol=0.3)
     returned = [np.median(pair.flow_back[middle], axis=0) for pair in frames[2].pairs]
     np.testing.assert_allclose(returned, [(-3, 0), (-9, 0), (3, 0)], atol=0.3)
+
+
+def test_frames_that_are_asked_for_alone_have_the_motion_that_they_have_among_all(
+    scene, tmp_path, monkeypatch
+):
+    source = local_source(write_frames(tmp_path / "disc", scene.frames), "disc")
+    every = list(source.frames(prepared(1, 2)))
+    measured = []
+
+    def counting(*arguments):
+        measured.append(arguments)
+        return measure(*arguments)
+
+    monkeypatch.setattr("selfseg.data.ingesting.measure", counting)
+    (frame,) = source.only(frozenset({3})).frames(prepared(1, 2))
+    assert frame.number == 3
+    assert len(measured) == 4  # to 4 and 5, from 1 and 2
+    assert len(frame.pairs) == len(every[3].pairs) == 4
+    for one, other in zip(frame.pairs, every[3].pairs, strict=True):
+        np.testing.assert_allclose(one.flow, other.flow, atol=0.05)
+        np.testing.assert_allclose(one.camera, other.camera, atol=0.05)
+
+
+def test_who_needs_every_frame_gets_every_frame(scene, tmp_path):
+    source = local_source(write_frames(tmp_path / "disc", scene.frames), "disc")
+    whole = Preparation(SETTINGS, (1,), "none", whole=True)
+    assert len(list(source.only(frozenset({3})).frames(whole))) == 6
 
 
 def test_a_frame_comes_at_its_own_size_beside_the_prepared_one(scene, tmp_path):
