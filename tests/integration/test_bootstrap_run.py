@@ -30,7 +30,12 @@ CONFIG = ExperimentConfig.model_validate(
                 "psi": "affine",
                 "imitation_steps": 2,
             },
-            "static": {"network": "pyramid", "encoder": "squeezenet1_0", "delta": -1},
+            "static": {
+                "network": "pyramid",
+                "encoder": "squeezenet1_0",
+                "delta": -1,
+                "first_delta": -1,
+            },
             "initial_steps": 2,
             "rounds": 2,
             "static_steps": 2,

@@ -92,7 +92,8 @@ class Bootstrap:
         before = torch.zeros_like(believed)
         if earlier is not None:
             before = self._confidence_of(batch, earlier)
-        weight = confidence(believed, before, delta=config.delta)
+        delta = config.first_delta if first else config.delta
+        weight = confidence(believed, before, delta=delta)
         return self.static.learn(batch.image, mask, weight, earlier)
 
     def _learn_from_itself(self, batch: FramePairs) -> Objective:

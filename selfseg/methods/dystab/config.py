@@ -98,6 +98,9 @@ class StaticConfig(Config):
     delta: float = 0.2
     """Eq. 7: by how much the motion must speak more for phi's mask than for that of chi'."""
 
+    first_delta: float = 0.2
+    """The same when chi is trained for the first time, where L_A(chi') counts as 0."""
+
     labels: Literal["dynamic", "fused"] = "dynamic"
     """What chi learns from after its first training: phi's mask, or phi's fused with that of
     chi'."""

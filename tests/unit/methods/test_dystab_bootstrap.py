@@ -101,7 +101,9 @@ def test_the_earlier_static_model_never_learns():
 
 
 def test_first_the_earlier_model_is_not_heard_and_later_it_is(batch):
-    model = Bootstrap(SMALL.override({"static.delta": 0.0, "static.lambda_f": 0.7}))
+    model = Bootstrap(
+        SMALL.override({"static.delta": 0.0, "static.first_delta": 0.0, "static.lambda_f": 0.7})
+    )
     first_loss, first = terms_of(model, "static", batch, 4)
     assert first["with_earlier"] == 0
     later_loss, later = terms_of(model, "static", batch, 12)
