@@ -8,7 +8,7 @@ from typing import Any
 
 from selfseg import storage
 from selfseg.errors import UserError
-from selfseg.reporting.scores import NEEDED
+from selfseg.reporting.scores import lacking
 from selfseg.training.journal import read_lines
 from selfseg.training.run_folder import RUN
 
@@ -88,8 +88,8 @@ def _read_evaluations(
         if found := re.fullmatch(r"evaluations/([^/]+)\.json", name):
             try:
                 evaluation = json.loads(storage.read(storage.join(url, name)))
-                if missing := sorted(NEEDED - set(evaluation)):
-                    raise ValueError(f"lacks {missing[0]}")
+                if missing := lacking(evaluation):
+                    raise ValueError(f"lacks {missing}")
                 evaluations[found[1]] = evaluation
             except (ValueError, TypeError) as error:
                 gaps.append(f"{name} cannot be shown ({error}): evaluate again.")

@@ -138,7 +138,7 @@ def _sentence(run: Run, clock: Clock, gallery: Gallery) -> str:
 
 def _claim(scored: Sequence[Table]) -> Claim | None:
     """Say how well it does on the videos that most things were scored on, baseline beside it."""
-    told = [table for table in scored if table.own]
+    told = [table for table in scored if table.own and not table.still]
     if not told:
         return None
     table = max(told, key=lambda table: len(table.entries))

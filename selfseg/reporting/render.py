@@ -4,7 +4,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfseg.reporting import wording
 from selfseg.reporting.page import Page
-from selfseg.reporting.scores import MEASURES
 
 
 def render(page: Page) -> str:
@@ -21,4 +20,4 @@ def render(page: Page) -> str:
         "percent": wording.percent,
         "score": wording.score,
     }
-    return environment.get_template("report.html").render(page=page, measures=MEASURES)
+    return environment.get_template("report.html").render(page=page)

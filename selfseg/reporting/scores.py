@@ -1,39 +1,97 @@
 """From a run's evaluations to tables: the run beside what one would pick instead."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selfseg.contracts import View
 from selfseg.reporting import wording
+from selfseg.reporting.glossary import VIEWS
 
-MEASURES = {"j_mean": "J", "j_frame_mean": "J, frame mean", "f_mean": "F"}
-"""Columns of the summary, in order."""
+VIDEO_MEASURES = {"j_mean": "J", "j_frame_mean": "J, frame mean", "f_mean": "F"}
+"""Columns of the summary, in order; the first ranks."""
 
-NEEDED = {"title", "benchmark", "baseline", "sequences", *MEASURES}
-"""What an evaluation must hold to be shown."""
+STILL_MEASURES = {
+    "iou_mean": "IoU",
+    "f_beta_mean": "F_beta",
+    "f_beta_adaptive_mean": "F_beta, adaptive",
+    "mae_mean": "MAE, less is better",
+}
+"""The same where single images were scored."""
+
+NEEDED = {"title", "benchmark", "baseline"}
+"""What every evaluation holds."""
+
+UNTREATED = "masks as predicted"
+"""What masks are called that nothing was done to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One thing that was scored; `means` by the names of MEASURES, J and F by sequence."""
+    """One thing that was scored.
+
+    means: by the names of its measures
+    sequences: J and F by sequence; empty for single images, of which there are thousands
+    checkpoint: what was scored, empty for a baseline; names sort by step
+    view, round: of it, where it has any
+    treatment: what was done to its masks, in words
+    """
 
     name: str
     is_baseline: bool
     means: dict[str, float]
     sequences: dict[str, dict[str, float]]
+    checkpoint: str = ""
+    view: View | None = None
+    round: int | None = None
+    treatment: str = UNTREATED
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """J of one view by round; None where it was not scored."""
+
+    view: View
+    values: list[float | None]
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Who sees it, and by what."""
+        return VIEWS[self.view]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How J went from round to round, of masks that were treated alike.
+
+    low, high: the range of J that is drawn, that of all courses of a table
+    """
+
+    treatment: str
+    rounds: list[int]
+    lines: list[Line]
+    low: float
+    high: float
+
+    def place(self, j: float) -> float:
+        """Return where a score lies between `low` and `high`, in per cent."""
+        return 100 * (j - self.low) / (self.high - self.low)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All that was scored on the same sequences, best J first."""
+    """All that was scored on the same sequences or images, best first by the first measure."""
 
     benchmark: str
+    unit: str
+    count: int
+    measures: dict[str, str]
     entries: list[Scored]
 
     @property
     def title(self) -> str:
         """The benchmark, and how much of it was scored."""
-        return f"{self.benchmark}: {wording.plural(len(self.sequences), 'sequence')}"
+        return f"{self.benchmark}: {wording.plural(self.count, self.unit)}"
 
     @property
     def sequences(self) -> list[str]:
@@ -42,36 +100,140 @@ class Table:
 
     @property
     def own(self) -> Scored | None:
-        """The run's best entry by J."""
-        return next((entry for entry in self.entries if not entry.is_baseline), None)
+        """The run's score: its newest checkpoint's, by the fused view and refined if it has these.
+
+        The best of several would be chosen by the ground truth.
+        """
+        order = (None, "static", "dynamic", "fused")
+        return max(
+            (entry for entry in self.entries if not entry.is_baseline),
+            key=lambda entry: (
+                entry.checkpoint,
+                order.index(entry.view),
+                "CRF" in entry.treatment,
+                entry.treatment,
+            ),
+            default=None,
+        )
 
     @property
     def rival(self) -> Scored | None:
-        """The best baseline by J."""
+        """The best baseline."""
         return next((entry for entry in self.entries if entry.is_baseline), None)
 
+    @property
+    def courses(self) -> list[Course]:
+        """The run from round to round, wherever two rounds were scored alike."""
+        return _courses(self.entries, next(iter(self.measures)))
+
+    @property
+    def shown(self) -> list[Scored]:
+        """What stands in the summary: all but the earlier rounds of the courses."""
+        told = {course.treatment for course in self.courses}
+        newest = max(entry.checkpoint for entry in self.entries)
+        return [
+            entry
+            for entry in self.entries
+            if entry.round is None or entry.checkpoint == newest or entry.treatment not in told
+        ]
+
     def best(self, sequence: str) -> list[str]:
-        """Name the entries with the best J of a sequence."""
-        scores = {entry.name: entry.sequences[sequence]["j"] for entry in self.entries}
+        """Name what is shown with the best J of a sequence."""
+        scores = {entry.name: entry.sequences[sequence]["j"] for entry in self.shown}
         return [name for name, j in scores.items() if j == max(scores.values())]
+
+
+def lacking(evaluation: Mapping[str, Any]) -> str | None:
+    """Name what an evaluation must hold to be shown and does not; None: nothing."""
+    needed = {*NEEDED, *_measures(evaluation), f"{_unit(evaluation)}s"}
+    return next(iter(sorted(needed - set(evaluation))), None)
 
 
 def tables(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Table]:
     """Put evaluations of the same sequences beside each other; other ones do not compare."""
-    groups: dict[tuple[str, frozenset[str]], list[Scored]] = {}
+    groups: dict[tuple[str, str, frozenset[str]], list[Mapping[str, Any]]] = {}
     for evaluation in evaluations.values():
-        videos = evaluation["benchmark"], frozenset(evaluation["sequences"])
-        groups.setdefault(videos, []).append(_scored(evaluation))
+        unit = _unit(evaluation)
+        same = evaluation["benchmark"], unit, frozenset(evaluation[f"{unit}s"])
+        groups.setdefault(same, []).append(evaluation)
     return [
-        Table(benchmark, sorted(entries, key=lambda entry: -entry.means["j_mean"]))
-        for (benchmark, _), entries in groups.items()
+        Table(
+            benchmark, unit, len(names), measures := _measures(alike[0]), _ranked(alike, measures)
+        )
+        for (benchmark, unit, names), alike in groups.items()
     ]
 
 
-def _scored(evaluation: Mapping[str, Any]) -> Scored:
+def _unit(evaluation: Mapping[str, Any]) -> str:
+    return "image" if "images" in evaluation else "sequence"
+
+
+def _measures(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    return STILL_MEASURES if "images" in evaluation else VIDEO_MEASURES
+
+
+def _ranked(alike: Sequence[Mapping[str, Any]], measures: Mapping[str, str]) -> list[Scored]:
+    """Read evaluations, best first; a model that was scored twice in the same way counts once."""
+    first = next(iter(measures))
+    found: dict[tuple[object, ...], Scored] = {}
+    for evaluation in sorted(alike, key=lambda each: len(each["title"])):
+        entry = _scored(evaluation, measures)
+        identity = entry.checkpoint or entry.name, entry.view, entry.treatment
+        found.setdefault(identity, entry)
+    return sorted(found.values(), key=lambda entry: -entry.means[first])
+
+
+def _scored(evaluation: Mapping[str, Any], measures: Mapping[str, str]) -> Scored:
+    baseline = evaluation["baseline"] is not None
     return Scored(
         name=evaluation["title"],
-        is_baseline=evaluation["baseline"] is not None,
-        means={key: float(evaluation[key]) for key in MEASURES},
-        sequences=evaluation["sequences"],
+        is_baseline=baseline,
+        means={key: float(evaluation[key]) for key in measures},
+        sequences=evaluation.get("sequences", {}),
+        checkpoint="" if baseline else evaluation.get("checkpoint") or "",
+        view=evaluation.get("view"),
+        round=evaluation.get("round"),
+        treatment=_treatment(evaluation),
     )
+
+
+def _treatment(evaluation: Mapping[str, Any]) -> str:
+    gaps = evaluation.get("gaps")
+    parts = [
+        f"gaps {wording.setting(gaps)}" if gaps else "",
+        "crops" if evaluation.get("augment") else "",
+        "CRF" if evaluation.get("crf") else "",
+    ]
+    return " + ".join(filter(None, parts)) or UNTREATED
+
+
+def _courses(entries: Sequence[Scored], measure: str) -> list[Course]:
+    found: dict[str, dict[View, dict[int, float]]] = {}
+    for entry in entries:
+        if entry.round is not None and entry.view is not None:
+            lines = found.setdefault(entry.treatment, {})
+            lines.setdefault(entry.view, {})[entry.round] = entry.means[measure]
+    told = {
+        treatment: (sorted({number for line in lines.values() for number in line}), lines)
+        for treatment, lines in found.items()
+    }
+    told = {treatment: each for treatment, each in told.items() if len(each[0]) > 1}
+    scores = [j for _, lines in told.values() for line in lines.values() for j in line.values()]
+    if not scores:
+        return []
+    margin = 0.15 * (max(scores) - min(scores)) or 0.01
+    low, high = min(scores) - margin, max(scores) + margin
+    return [
+        Course(
+            treatment,
+            rounds,
+            [
+                Line(view, [lines[view].get(number) for number in rounds])
+                for view in VIEWS
+                if view in lines
+            ],
+            low,
+            high,
+        )
+        for treatment, (rounds, lines) in sorted(told.items(), key=lambda each: len(each[0]))
+    ]

@@ -215,3 +215,23 @@ def test_a_damaged_run_json_is_refused_by_name(tmp_path, content):
 def test_a_command_is_folded_so_that_it_still_can_be_pasted():
     folded = fold("selfseg train r --collection 'a b' --run c")
     assert folded == "selfseg train r \\\n  --collection 'a b' \\\n  --run c"
+
+
+def test_scores_of_stills_have_a_table_of_their_own_and_never_the_headline(run_url):
+    stills = {
+        "title": "run static",
+        "benchmark": "ecssd",
+        "baseline": None,
+        "iou_mean": 0.731,
+        "f_beta_mean": 0.8,
+        "f_beta_adaptive_mean": 0.7,
+        "mae_mean": 0.1,
+        "protocol": "every image",
+        "images": {"a": {"iou": 0.731}},
+    }
+    write(run_url, "evaluations/stills.json", stills)
+    shown = words(render(compose(read_run(run_url), NO_PICTURES)))
+    assert "ecssd: one image" in shown
+    assert "Every image." in shown
+    assert "0.731" in shown
+    assert "Region similarity" not in shown
