@@ -4,6 +4,7 @@ import pytest
 
 from selfseg.cli import main
 
+CENTRE = ["evaluate", "--baseline", "centre", "--root", "nowhere"]
 TRAIN = ["--collection", "nowhere", "--run", "run"]
 
 
@@ -27,6 +28,9 @@ def ended(arguments, capsys):
         (["evaluate", "--baseline", "centre"], 2, "--root DIR"),
         (["evaluate", "--baseline", "centre", "--root", "nowhere"], 1, "nowhere"),
         (["evaluate", "--baseline", "centre", "--device", "abacus"], 2, "abacus"),
+        ([*CENTRE, "--benchmark", "magic"], 2, "choose from davis16, davis17, fbms59"),
+        ([*CENTRE, "--benchmark", "duts"], 1, "DUTS-TE/DUTS-TE-Image/NAME.jpg"),
+        ([*CENTRE, "--every", "0"], 2, "--every 0"),
         (["predict", "nowhere", "video.mp4", "--output", "masks"], 1, "nowhere"),
         (["report", "nowhere"], 1, "nowhere"),
         (["table", "dystab/9"], 2, "choose from dystab/1, dystab/2"),
