@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from selfseg.contracts import Phase
 from selfseg.reporting import wording
+from selfseg.reporting.glossary import HUES, PLAYERS, TERMS
+from selfseg.reporting.sections import Span, pauses, sections
 
 MAX_POINTS = 240
 """Points a curve is thinned to: as many as a small chart has pixels to tell apart."""
@@ -44,6 +47,7 @@ class Chart:
     """One quantity over the steps of the run, ready to draw."""
 
     name: str
+    meaning: str
     unit: str
     points: list[Point]
     low: float
@@ -70,11 +74,19 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The charts of one player, or of the machine."""
+    """The charts of one player, or of the machine.
+
+    hue: number of one of the page's colours
+    sections: parts of the run by name; none where all of it is one
+    pauses: parts of the run in which others move
+    """
 
     title: str
     explanation: str
+    hue: int
     charts: list[Chart]
+    sections: list[Span]
+    pauses: list[Span]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +180,7 @@ def draw(name: str, unit: str, series: Sequence[tuple[int, float]], last_step: i
     lower = path((point.step, point.low) for point in reversed(points))
     return Chart(
         name=name,
+        meaning=TERMS.get(name, ""),
         unit=unit,
         points=points,
         low=low,
@@ -200,7 +213,7 @@ def _mean(values: list[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def player_panels(lines: Sequence[Mapping[str, Any]]) -> list[Panel]:
+def player_panels(lines: Sequence[Mapping[str, Any]], phases: Sequence[Phase] = ()) -> list[Panel]:
     """Draw every term of every player, in order of first appearance; workers are averaged."""
     last_step = max((line["step"] for line in lines), default=0)
     panels = []
@@ -212,8 +225,12 @@ def player_panels(lines: Sequence[Mapping[str, Any]]) -> list[Panel]:
             series = _by_step(having, lambda line, term=term: line["terms"][term], _mean)
             if any(math.isfinite(value) for _, value in series):
                 charts.append(draw(term, "", series, last_step))
-        turns = len({line["step"] for line in own})
-        panels.append(Panel(player, wording.plural(turns, "turn"), charts))
+        steps = {line["step"] for line in own}
+        turns = wording.plural(len(steps), "turn")
+        explanation = f"{PLAYERS[player]}; {turns}" if player in PLAYERS else turns
+        parts = sections(phases, last_step + 1), pauses(phases, steps, last_step + 1)
+        hue = HUES.get(player, len(panels) % 4)
+        panels.append(Panel(player, explanation, hue, charts, *parts))
     return panels
 
 
@@ -223,7 +240,7 @@ def _wait_shares(lines: Iterable[Mapping[str, Any]]) -> list[tuple[int, float]]:
     )
 
 
-def machine_panel(lines: Sequence[Mapping[str, Any]]) -> Panel:
+def machine_panel(lines: Sequence[Mapping[str, Any]], phases: Sequence[Phase] = ()) -> Panel:
     """Draw throughput and the share of each step spent waiting for data; the slowest worker's."""
     last_step = max((line["step"] for line in lines), default=0)
     step_s = _by_step(lines, lambda line: line["wait_s"] + line["compute_s"], max)
@@ -231,7 +248,8 @@ def machine_panel(lines: Sequence[Mapping[str, Any]]) -> Panel:
     wait = [(step, 100 * share) for step, share in _wait_shares(lines)]
     drawn = (("throughput", "steps/s", rate), ("data wait", "% of a step", wait))
     charts = [draw(name, unit, series, last_step) for name, unit, series in drawn if series]
-    return Panel("machine", "the slowest worker of each step", charts)
+    parts = sections(phases, last_step + 1)
+    return Panel("machine", "the slowest worker of each step", 4, charts, parts, [])
 
 
 def read_clock(lines: Sequence[Mapping[str, Any]]) -> Clock:

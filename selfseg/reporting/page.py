@@ -16,10 +16,21 @@ from selfseg.reporting.curves import (
     player_panels,
     read_clock,
 )
-from selfseg.reporting.pictures import GRID, Film, Gallery, Row
+from selfseg.reporting.gallery import Gallery
+from selfseg.reporting.pictures import GRID, Film, Row
+from selfseg.reporting.plan import Plan, read_plan
+from selfseg.reporting.rounds import Matrix
 from selfseg.reporting.scores import Table, tables
 
 Pairs = list[tuple[str, str]]
+
+LABELS = {
+    "none": ", without a single label",
+    "names": ", without a single annotated mask",
+    "masks": " and was shown annotated masks",
+    None: "",
+}
+"""How the sentence at the top ends, by what people had to give the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,7 @@ class Page:
     rows: list[Row]
     columns: list[str]
     rows_note: str
+    matrices: list[Matrix]
     players: list[Panel]
     machine: Panel
     spent: Spent
@@ -87,22 +99,28 @@ class Page:
 
 def compose(run: Run, gallery: Gallery) -> Page:
     """Say everything that is known of a run."""
-    clock, scored = read_clock(run.lines), tables(run.evaluations)
+    clock, scored, plan = read_clock(run.lines), tables(run.evaluations), read_plan(run.settings)
     drawn = {tile.name for row in gallery.rows for tile in row.tiles}
     return Page(
         url=run.url,
         name=run.name,
         finished=_finished(run.lines),
-        sentence=_sentence(run, clock, gallery),
+        sentence=_sentence(run, plan, clock, gallery),
         claim=_claim(scored),
         figures=list(_figures(run, clock, scored, gallery)),
-        gaps=[*run.gaps, *gallery.gaps, *([] if run.lines else ["No step has been logged yet."])],
+        gaps=[
+            *run.gaps,
+            *gallery.gaps,
+            *gallery.rounds.gaps,
+            *([] if run.lines else ["No step has been logged yet."]),
+        ],
         films=gallery.films,
         rows=gallery.rows,
         columns=[name for name in GRID if name in drawn],
         rows_note=gallery.note,
-        players=player_panels(run.lines),
-        machine=machine_panel(run.lines),
+        matrices=gallery.rounds.matrices,
+        players=player_panels(run.lines, plan.phases),
+        machine=machine_panel(run.lines, plan.phases),
         spent=_spent(clock),
         smoothing=SMOOTHING,
         tables=scored,
@@ -122,7 +140,7 @@ def _finished(lines: Sequence[Mapping[str, Any]]) -> str:
     return f"last step on {moment:%-d %B %Y, %H:%M} UTC"
 
 
-def _sentence(run: Run, clock: Clock, gallery: Gallery) -> str:
+def _sentence(run: Run, plan: Plan, clock: Clock, gallery: Gallery) -> str:
     method = run.settings["method"]["name"].replace("_", " ")
     if not clock.steps:
         return f"The {method} model has not taken a step yet."
@@ -132,8 +150,8 @@ def _sentence(run: Run, clock: Clock, gallery: Gallery) -> str:
         if frames
         else "videos"
     )
-    steps = wording.count(clock.steps)
-    return f"The {method} model watched {what} for {steps} steps, without a single label."
+    steps = wording.plural(clock.steps, "step")
+    return f"The {method} model watched {what} for {steps}{LABELS[plan.labels]}."
 
 
 def _claim(scored: Sequence[Table]) -> Claim | None:

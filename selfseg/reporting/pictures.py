@@ -1,8 +1,8 @@
 """From arrays to the page's pictures: tiles for the grid, and strips of frames that play."""
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -104,22 +104,6 @@ class Film:
         return round(self.num_frames * max(self.frame_s, 1 / 12), 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Gallery:
-    """The pictures, and what is known of the collection they come from.
-
-    videos: name and number of frames of each; empty when the collection cannot be read
-    note: how the frames were chosen, or why there are none
-    gaps: sentences about what could not be shown
-    """
-
-    note: str
-    rows: list[Row] = field(default_factory=list)
-    films: list[Film] = field(default_factory=list)
-    videos: list[tuple[str, int]] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-
-
 def _fit(image: Num[np.ndarray, "..."], width: int) -> Num[np.ndarray, "..."]:
     """Shrink to at most `width` pixels; pictures are never blown up, browsers do that well."""
     height, now = image.shape[:2]
@@ -172,15 +156,20 @@ def agreement(look: Look) -> float | None:
     return float(region_similarity(grown >= 0.5, look.truth))
 
 
+def tiles(look: Look, names: Collection[str], *, width: int) -> list[Tile]:
+    """Draw those pictures of a frame that are named and that there are, in their own order."""
+    return [
+        Tile(name, alt, data_uri(_fit(image, width)))
+        for name, (image, alt) in _layers(look).items()
+        if name in names
+    ]
+
+
 def row(look: Look) -> Row:
     """Draw one frame of the grid."""
     height, width = look.image.shape[:2]
-    tiles = [
-        Tile(name, alt, data_uri(_fit(image, TILE_WIDTH)))
-        for name, (image, alt) in _layers(look).items()
-        if name in GRID
-    ]
-    return Row(look.video, look.frame, width, height, tiles, agreement(look))
+    drawn = tiles(look, GRID, width=TILE_WIDTH)
+    return Row(look.video, look.frame, width, height, drawn, agreement(look))
 
 
 def film(looks: Sequence[Look]) -> Film:

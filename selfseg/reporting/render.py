@@ -3,7 +3,9 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from selfseg.reporting import wording
+from selfseg.reporting.glossary import VIEWS
 from selfseg.reporting.page import Page
+from selfseg.reporting.rounds import round_name
 
 
 def render(page: Page) -> str:
@@ -18,6 +20,7 @@ def render(page: Page) -> str:
     environment.filters |= {
         "count": wording.count,
         "percent": wording.percent,
+        "round_name": round_name,
         "score": wording.score,
     }
-    return environment.get_template("report.html").render(page=page)
+    return environment.get_template("report.html").render(page=page, views=VIEWS)

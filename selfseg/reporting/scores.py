@@ -6,7 +6,7 @@ from typing import Any
 
 from selfseg.contracts import View
 from selfseg.reporting import wording
-from selfseg.reporting.glossary import VIEWS
+from selfseg.reporting.courses import UNTREATED, Course, Point, courses
 
 VIDEO_MEASURES = {"j_mean": "J", "j_frame_mean": "J, frame mean", "f_mean": "F"}
 """Columns of the summary, in order; the first ranks."""
@@ -21,9 +21,6 @@ STILL_MEASURES = {
 
 NEEDED = {"title", "benchmark", "baseline"}
 """What every evaluation holds."""
-
-UNTREATED = "masks as predicted"
-"""What masks are called that nothing was done to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,43 +45,17 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """J of one view by round; None where it was not scored."""
-
-    view: View
-    values: list[float | None]
-
-    @property
-    def words(self) -> tuple[str, str]:
-        """Who sees it, and by what."""
-        return VIEWS[self.view]
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """How J went from round to round, of masks that were treated alike.
-
-    low, high: the range of J that is drawn, that of all courses of a table
-    """
-
-    treatment: str
-    rounds: list[int]
-    lines: list[Line]
-    low: float
-    high: float
-
-    def place(self, j: float) -> float:
-        """Return where a score lies between `low` and `high`, in per cent."""
-        return 100 * (j - self.low) / (self.high - self.low)
-
-
-@dataclass(frozen=True, slots=True)
 class Table:
-    """All that was scored on the same sequences or images, best first by the first measure."""
+    """All that was scored on the same sequences or images, best first by the first measure.
+
+    unit, count: of what, and how many there are
+    protocol: how they were scored, in words; empty where the evaluations do not say
+    """
 
     benchmark: str
     unit: str
     count: int
+    protocol: str
     measures: dict[str, str]
     entries: list[Scored]
 
@@ -92,6 +63,16 @@ class Table:
     def title(self) -> str:
         """The benchmark, and how much of it was scored."""
         return f"{self.benchmark}: {wording.plural(self.count, self.unit)}"
+
+    @property
+    def still(self) -> bool:
+        """Whether single images were scored."""
+        return self.unit == "image"
+
+    @property
+    def rank(self) -> str:
+        """Name of the measure that ranks."""
+        return next(iter(self.measures))
 
     @property
     def sequences(self) -> list[str]:
@@ -124,7 +105,11 @@ class Table:
     @property
     def courses(self) -> list[Course]:
         """The run from round to round, wherever two rounds were scored alike."""
-        return _courses(self.entries, next(iter(self.measures)))
+        return courses(
+            Point(entry.treatment, entry.view, entry.round, entry.means[self.rank])
+            for entry in self.entries
+            if entry.view is not None and entry.round is not None
+        )
 
     @property
     def shown(self) -> list[Scored]:
@@ -156,12 +141,16 @@ def tables(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Table]:
         unit = _unit(evaluation)
         same = evaluation["benchmark"], unit, frozenset(evaluation[f"{unit}s"])
         groups.setdefault(same, []).append(evaluation)
-    return [
-        Table(
-            benchmark, unit, len(names), measures := _measures(alike[0]), _ranked(alike, measures)
-        )
-        for (benchmark, unit, names), alike in groups.items()
-    ]
+    return [_table(benchmark, alike) for (benchmark, _, _), alike in groups.items()]
+
+
+def _table(benchmark: str, alike: Sequence[Mapping[str, Any]]) -> Table:
+    first = alike[0]
+    unit, measures = _unit(first), _measures(first)
+    entries = _ranked(alike, measures)
+    return Table(
+        benchmark, unit, len(first[f"{unit}s"]), first.get("protocol", ""), measures, entries
+    )
 
 
 def _unit(evaluation: Mapping[str, Any]) -> str:
@@ -205,35 +194,3 @@ def _treatment(evaluation: Mapping[str, Any]) -> str:
         "CRF" if evaluation.get("crf") else "",
     ]
     return " + ".join(filter(None, parts)) or UNTREATED
-
-
-def _courses(entries: Sequence[Scored], measure: str) -> list[Course]:
-    found: dict[str, dict[View, dict[int, float]]] = {}
-    for entry in entries:
-        if entry.round is not None and entry.view is not None:
-            lines = found.setdefault(entry.treatment, {})
-            lines.setdefault(entry.view, {})[entry.round] = entry.means[measure]
-    told = {
-        treatment: (sorted({number for line in lines.values() for number in line}), lines)
-        for treatment, lines in found.items()
-    }
-    told = {treatment: each for treatment, each in told.items() if len(each[0]) > 1}
-    scores = [j for _, lines in told.values() for line in lines.values() for j in line.values()]
-    if not scores:
-        return []
-    margin = 0.15 * (max(scores) - min(scores)) or 0.01
-    low, high = min(scores) - margin, max(scores) + margin
-    return [
-        Course(
-            treatment,
-            rounds,
-            [
-                Line(view, [lines[view].get(number) for number in rounds])
-                for view in VIEWS
-                if view in lines
-            ],
-            low,
-            high,
-        )
-        for treatment, (rounds, lines) in sorted(told.items(), key=lambda each: len(each[0]))
-    ]

@@ -10,7 +10,8 @@ from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import shard_url
 from selfseg.errors import UserError
 from selfseg.reporting import gallery
-from selfseg.reporting.gallery import hang, spread
+from selfseg.reporting.gallery import hang
+from selfseg.reporting.looks import spread
 from selfseg.reporting.report import write_report
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
@@ -20,6 +21,7 @@ class SpeedThreshold:
     """Calls foreground what moves by itself; exact on scenes with exact flow."""
 
     views = ("dynamic",)
+    phases = ()
 
     def segment(self, frame: FramePairs, view: View) -> torch.Tensor:
         assert view == "dynamic"

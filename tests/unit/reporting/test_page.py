@@ -8,8 +8,9 @@ import pytest
 from selfseg import storage
 from selfseg.errors import UserError
 from selfseg.reporting.collect import read_run
+from selfseg.reporting.gallery import Gallery
 from selfseg.reporting.page import compose, fold
-from selfseg.reporting.pictures import Gallery, Look, film, row
+from selfseg.reporting.pictures import Look, film, row
 from selfseg.reporting.render import render
 from tests.synthetic import moving_disc
 
