@@ -14,7 +14,7 @@ SMOOTHING = 1e-6
 """Charbonnier's constant: the length of x is sqrt(|x|^2 + SMOOTHING)."""
 
 AREA_FLOOR = 1e-3
-"""Added to the area of a region before dividing by it; share of the frame."""
+"""Added to a mask's area before dividing by it, and the least area outside; shares of the frame."""
 
 
 def length(flow: Float[Tensor, "b 2 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -45,7 +45,9 @@ def uninformativeness(
 
         |m * error| / (|m * u| + epsilon)
 
-    0: everything; also for an empty region and for one that does not move. 1: nothing.
+    0: everything; also for an empty region. 1: nothing. Rest counts as motion of SMOOTHING^0.5: a
+    region at rest, guessed so, gets area / (area + epsilon / 0.001), which is little only where
+    epsilon is much more than that.
 
     Args:
         flow: u, any unit.
@@ -69,8 +71,9 @@ def separation(
 ) -> Float[Tensor, " b"]:
     """L_A, Eq. 3: how independently the two sides of a mask move.
 
-    At most 2 if `bounded`; near 0 where motion is smooth across the mask's edge. phi maximises it;
-    gradients reach all tensors.
+    At most 2 if `bounded`; near 0 where motion is smooth across the mask's edge; 1, less epsilon's
+    share, for an empty and for a full mask, if psi guesses no motion from none. The same for a mask
+    and its inverse. phi maximises it; gradients reach all tensors.
 
     Args:
         flow: u, any unit.
@@ -96,8 +99,9 @@ def contrast(
 
         (E(m) - E(1 - m)) / (E(m) + E(1 - m)),   E(r) = |r * (u - psi(m, (1 - m) u, I))| / |r|
 
-    1: the outside moves as one and the inside otherwise; 0: it makes no difference. L_A also
-    asks the reverse, which motion blurred across a mask's edge answers well for wrong masks too.
+    1: the outside moves as one and the inside otherwise; 0: it makes no difference. An empty mask
+    gets -1, a full one 1. L_A also asks the reverse, which motion blurred across a mask's edge
+    answers well for wrong masks too.
 
     Args:
         flow: u, any unit.

@@ -47,8 +47,8 @@ def overlap(
 
         -cross-entropy - (1 - IoU) / 2,   IoU = |p * m| / |p + m - p * m|,  p = sigmoid(logits)
 
-    At most 0, for equal binary maps. Where F_alpha is highest for a binary map, this one is for
-    the mask's own probabilities.
+    At most 0, for equal binary maps. Where F_alpha is highest for a binary map, this one is near
+    the mask's own probabilities: the second term raises them by up to 0.06 in an even mask.
 
     Args:
         logits: of chi's prediction.
