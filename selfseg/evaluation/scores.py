@@ -67,7 +67,8 @@ class Scores:
         unit, labels = self.protocol.unit, self.protocol.labels
         table = Table(unit, title=self.title, title_justify="left", caption_justify="left")
         table.caption = self.protocol.statement
-        for heading in ("frames", *labels.values()):
+        counted = "images" if unit == "image" else "frames"
+        for heading in (counted, *labels.values()):
             table.add_column(heading, justify="right")
         if unit == "sequence":
             for score in self.each:

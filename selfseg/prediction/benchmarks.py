@@ -129,8 +129,15 @@ def _thinned(benchmark: Benchmark, every: int) -> Benchmark:
         sources = sources[::every]
     else:
         sources = tuple(counted(source, protocol, every) for source in sources)
-    name = f"{benchmark.name}, every {every}" if every > 1 else benchmark.name
-    return replace(benchmark, name=name, sources=sources, every=every)
+    benchmark = replace(benchmark, sources=sources, every=every)
+    if every == 1:
+        return benchmark
+    statement = f"one in {every}, which is not the official protocol, of: {protocol.statement}"
+    return replace(
+        benchmark,
+        name=f"{benchmark.name}, every {every}",
+        protocol=replace(protocol, statement=statement),
+    )
 
 
 def counted(source: AnnotatedSource, protocol: Protocol, every: int) -> AnnotatedSource:

@@ -133,11 +133,14 @@ def evaluate(
     """
     title = f"{subject.title} on {benchmark.name}"
     chosen = processes or _processes(subject, len(benchmark.sources))
+    # A mistake shows here by its own name; in a pool it would only break it.
+    segmenter = subject.segmenter()
+    segmenter.check(benchmark.sources)
     measure, label = next(iter(benchmark.protocol.labels.items()))
     scored: dict[str, Score] = {}
     with bar(console, TextColumn("{task.fields[mean]}")) as progress:
         task = progress.add_task(title, total=len(benchmark.sources), mean="")
-        for score in _scored(subject, benchmark, chosen):
+        for score in _scored(subject, segmenter, benchmark, chosen):
             scored[score.name] = score
             mean = sum(each.measured[measure] for each in scored.values()) / len(scored)
             progress.update(task, advance=1, mean=f"{label} {mean:.3f}")
@@ -212,10 +215,9 @@ def score_source(
     return average(source.name, measured)
 
 
-def _scored(subject: Subject, benchmark: Benchmark, processes: int) -> Iterator[Score]:
-    # A mistake shows here by its own name; in a pool it would only break it.
-    segmenter = subject.segmenter()
-    segmenter.check(benchmark.sources)
+def _scored(
+    subject: Subject, segmenter: Segmenter, benchmark: Benchmark, processes: int
+) -> Iterator[Score]:
     if processes == 1:
         for source in benchmark.sources:
             yield score_source(segmenter, source, benchmark.protocol, crf=subject.crf)

@@ -238,6 +238,7 @@ def test_every_nth_of_the_counted_frames_or_images_is_looked_at_and_said_to_be(t
     assert scored(frames) == {"dog": [1, 3]}
     assert frames.name == "davis16 val, 1 of 20, every 2"
     assert frames.every == 2
+    assert frames.protocol.statement.startswith("one in 2, which is not the official protocol")
     for name in ("a", "b", "c"):
         write_picture(tmp_path / "images" / f"{name}.jpg")
         write_picture(tmp_path / "masks" / f"{name}.png", ONE * 255)
