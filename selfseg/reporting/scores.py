@@ -104,11 +104,16 @@ class Table:
 
     @property
     def courses(self) -> list[Course]:
-        """The run from round to round, wherever two rounds were scored alike."""
+        """The run from round to round, wherever two rounds were scored alike.
+
+        Before the first round only the dynamic view has learned anything.
+        """
         return courses(
             Point(entry.treatment, entry.view, entry.round, entry.means[self.rank])
             for entry in self.entries
-            if entry.view is not None and entry.round is not None
+            if entry.view is not None
+            and entry.round is not None
+            and (entry.round or entry.view == "dynamic")
         )
 
     @property

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from selfseg.contracts import Phase
 from selfseg.reporting.curves import (
     axis_ticks,
     draw,
@@ -11,6 +12,7 @@ from selfseg.reporting.curves import (
     smoothed,
     thin,
 )
+from selfseg.reporting.glossary import PLAYERS, TERMS
 
 
 def line(step: int, player: str, rank: int = 0, **changes: float | dict[str, float]):
@@ -110,3 +112,14 @@ def test_the_wait_for_the_first_batch_does_not_blur_the_share_of_waiting():
     clock = read_clock([line(0, "phi", wait_s=60.0), *(line(k, "phi") for k in (1, 2))])
     assert clock.wait_share == pytest.approx(0.1 / 0.4)
     assert clock.wait_s == pytest.approx(60.0 + 2 * 0.1)
+
+
+def test_known_players_and_terms_are_explained_and_pause_where_others_move():
+    phases = [Phase("initial", 0, 2), Phase("round 1, static", 2, 4)]
+    lines = [line(step, "segmenter" if step < 2 else "static") for step in range(4)]
+    phi, chi = player_panels(lines, phases)
+    assert phi.explanation == f"{PLAYERS['segmenter']}; 2 turns"
+    assert phi.charts[0].meaning == TERMS["loss"]
+    assert [(pause.start, pause.width) for pause in phi.pauses] == [(50, 50)]
+    assert [(pause.start, pause.width) for pause in chi.pauses] == [(0, 50)]
+    assert [part.label for part in machine_panel(lines, phases).sections] == ["initial", "round 1"]

@@ -7,11 +7,13 @@ import pytest
 
 from selfseg import storage
 from selfseg.errors import UserError
+from selfseg.experiment import ExperimentConfig, recipe_path
 from selfseg.reporting.collect import read_run
 from selfseg.reporting.gallery import Gallery
 from selfseg.reporting.page import compose, fold
 from selfseg.reporting.pictures import Look, film, row
 from selfseg.reporting.render import render
+from selfseg.reporting.rounds import Comparison, draw
 from tests.synthetic import moving_disc
 
 NO_PICTURES = Gallery("No pictures, because the collection is out of reach: nobody answers.")
@@ -100,13 +102,16 @@ def evaluation(name: str, j: float, baseline: str | None) -> dict[str, object]:
     }
 
 
-def gallery() -> Gallery:
+def looks() -> list[Look]:
     scene = moving_disc(num_frames=3)
-    looks = [
+    return [
         Look("disc", k, k / 10, scene.frames[k], scene.flow(0, 1), None, mask, scene.masks[k])
         for k, mask in enumerate(scene.masks.astype(np.float32))
     ]
-    return Gallery("Chosen evenly.", [row(looks[0])], [film(looks)], [("disc", 3)])
+
+
+def gallery() -> Gallery:
+    return Gallery("Chosen evenly.", [row(looks()[0])], [film(looks())], [("disc", 3)])
 
 
 @pytest.fixture
@@ -177,6 +182,56 @@ def test_curves_carry_their_values_for_the_reader_to_point_at(whole_page):
     points = json.loads(Reader(whole_page).of("data-points")[0])
     assert points[0] == [0, 3.25, 3.25, 3.25]
     assert points[-1][0] == 29
+
+
+@pytest.mark.parametrize(
+    ("recipe", "ending"),
+    [
+        ("dystab_dynamic_cpu", "for 30 steps, without a single label."),
+        ("dystab_bootstrap", "for 30 steps, without a single annotated mask."),
+        ("dystab_supervised", "for 30 steps and was shown annotated masks."),
+        (None, "for 30 steps."),
+    ],
+)
+def test_the_sentence_at_the_top_says_what_people_had_to_give(run_url, recipe, ending):
+    write_journal(run_url)
+    if recipe:
+        run = json.loads(storage.read(storage.join(run_url, "run.json")))
+        config = ExperimentConfig.read(recipe_path(recipe))
+        write(run_url, "run.json", run | {"settings": config.model_dump(mode="json")})
+    page = compose(read_run(run_url), NO_PICTURES)
+    assert page.sentence.endswith(ending)
+
+
+def test_a_run_without_rounds_shows_none(whole_page):
+    assert "Rounds" not in words(whole_page)
+    assert "#rounds" not in whole_page
+
+
+def test_rounds_are_shown_by_view_and_what_had_not_learned_is_said_so(run_url):
+    look = looks()[0]
+    matrix = draw({0: {"dynamic": look}, 1: {"dynamic": look, "static": look, "fused": look}})
+    pictures = Gallery("Chosen evenly.", rounds=Comparison([matrix], ["Round 7 is lost."]))
+    page = render(compose(read_run(run_url), pictures))
+    assert Reader(page).open == []
+    shown = words(page)
+    assert "Round 7 is lost." in shown
+    assert "before the rounds after round 1" in shown
+    assert page.count("has not learned yet") == 2
+    # The disc is found exactly, in four cells.
+    assert shown.count("J 1.000") == 4
+
+
+def test_scores_by_round_and_view_are_drawn(run_url):
+    for number in (1, 2):
+        about = {"view": "fused", "round": number, "checkpoint": f"step_{number}"}
+        scored = evaluation(f"run round {number}", 0.5 + number / 10, None) | about
+        write(run_url, f"evaluations/{number}.json", scored)
+    page = render(compose(read_run(run_url), NO_PICTURES))
+    assert Reader(page).open == []
+    assert "J, masks as predicted after round 1 after round 2" in words(page)
+    (points,) = Reader(page).of("points")
+    assert [place.partition(",")[0] for place in points.split()] == ["25.00", "75.00"]
 
 
 def test_missing_parts_are_named(run_url):

@@ -84,3 +84,62 @@ def test_what_an_evaluation_lacks_is_named():
     del broken["mae_mean"]
     assert lacking(broken) == "mae_mean"
     assert lacking({"title": "run", "baseline": None, "benchmark": "x"}) == "f_mean"
+
+
+def view_scored(number: int, view: str, j: float, **changes: object) -> dict[str, object]:
+    """The run's score by a view after a round, which each takes ten steps."""
+    about = {
+        "view": view,
+        "round": number,
+        "checkpoint": f"run/checkpoints/step_{10 * number:08d}",
+        "crf": False,
+    }
+    return evaluation(f"run round {number} {view}", {"bear": j}) | about | changes
+
+
+def test_earlier_rounds_stand_in_a_course_and_not_in_the_summary():
+    scored = [view_scored(k, view, 0.1 * k) for k in (1, 2) for view in ("static", "fused")]
+    baseline = evaluation("otsu", {"bear": 0.15}, baseline="otsu")
+    (table,) = tables({str(k): each for k, each in enumerate([*scored, baseline])})
+    assert {entry.name for entry in table.shown} == {
+        "run round 2 static",
+        "run round 2 fused",
+        "otsu",
+    }
+    (course,) = table.courses
+    assert course.rounds == [1, 2]
+    assert [line.view for line in course.lines] == ["static", "fused"]
+
+
+def test_a_round_that_no_course_tells_of_stands_in_the_summary():
+    (table,) = tables(
+        {"a": view_scored(1, "fused", 0.3), "b": view_scored(2, "fused", 0.2, crf=True)}
+    )
+    assert table.courses == []
+    assert len(table.shown) == 2
+
+
+def test_a_course_leaves_out_what_had_learned_nothing_yet():
+    scored = [view_scored(k, view, 0.5) for k in (0, 1) for view in ("dynamic", "fused")]
+    (table,) = tables({str(k): each for k, each in enumerate(scored)})
+    lines = {line.view: line.scores for line in table.courses[0].lines}
+    assert lines == {"dynamic": [0.5, 0.5], "fused": [None, 0.5]}
+
+
+def test_the_score_of_a_run_is_not_chosen_by_the_truth():
+    (table,) = tables(
+        {
+            "a": view_scored(1, "fused", 0.9, crf=True),
+            "b": view_scored(2, "static", 0.8, crf=True),
+            "c": view_scored(2, "fused", 0.7),
+            "d": view_scored(2, "fused", 0.6, crf=True),
+        }
+    )
+    assert table.own is not None
+    assert table.own.means["j_mean"] == 0.6
+
+
+def test_one_checkpoint_scored_under_two_names_counts_once():
+    newest = view_scored(2, "fused", 0.7)
+    (table,) = tables({"a": newest, "b": newest | {"title": "run fused", "round": 2}})
+    assert [entry.name for entry in table.entries] == ["run fused"]

@@ -1,0 +1,37 @@
+from dataclasses import replace
+from typing import get_args
+
+import torch
+from torch import Generator
+
+from selfseg.contracts import Method, View
+from selfseg.methods.dystab.bootstrap import Bootstrap
+from selfseg.methods.dystab.config import SupervisedConfig
+from selfseg.methods.dystab.supervised import Supervised
+from selfseg.reporting.glossary import HUES, PLAYERS, TERMS, VIEWS
+from tests.unit.methods.test_dystab_bootstrap import SMALL
+from tests.unit.methods.test_dystab_dynamic import discs
+
+EVERY_TERM = {"dynamic.imitation_weight": 1.0, "dynamic.imitation_steps": 1}
+
+
+def test_every_term_of_every_player_is_explained():
+    batch = discs(2)
+    batch = replace(batch, truth=torch.zeros(2, 1, 48, 64))
+    boot = Bootstrap(SMALL.override(EVERY_TERM))
+    tuned = Supervised(SupervisedConfig(dynamic=SMALL.dynamic, static=SMALL.static))
+    games: list[tuple[Method, int]] = [
+        *((boot, step) for step in range(20)),
+        (tuned, 0),
+        (tuned, 1),
+    ]
+    for method, step in games:
+        player = method.player_at(step)
+        terms = method.objective(player, batch, step, Generator()).terms
+        assert player in PLAYERS
+        assert set(terms) <= set(TERMS)
+
+
+def test_every_view_has_words_and_every_player_a_colour():
+    assert set(VIEWS) == set(get_args(View))
+    assert set(HUES) == set(PLAYERS)
