@@ -8,13 +8,20 @@ import torch
 from pydantic import Field, model_validator
 
 from selfseg.config import Config
-from selfseg.contracts import Method
+from selfseg.contracts import Method, Phase
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import DataConfig
 from selfseg.errors import UsageError, UserError
-from selfseg.methods.dystab.bootstrap import Bootstrap, phases
-from selfseg.methods.dystab.config import BootstrapConfig, DynamicConfig, SupervisedConfig
+from selfseg.methods.dystab import bootstrap, self_training
+from selfseg.methods.dystab.bootstrap import Bootstrap
+from selfseg.methods.dystab.config import (
+    BootstrapConfig,
+    DynamicConfig,
+    SelfTrainingConfig,
+    SupervisedConfig,
+)
 from selfseg.methods.dystab.dynamic import DynamicModel
+from selfseg.methods.dystab.self_training import SelfTraining
 from selfseg.methods.dystab.supervised import Supervised
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.loop import LoopConfig
@@ -23,7 +30,8 @@ from selfseg.training.optimisers import OptimisersConfig
 RECIPES = Path(__file__).parent / "recipes"
 
 MethodConfig = Annotated[
-    DynamicConfig | BootstrapConfig | SupervisedConfig, Field(discriminator="name")
+    DynamicConfig | BootstrapConfig | SelfTrainingConfig | SupervisedConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -43,10 +51,11 @@ class ExperimentConfig(Config):
 
     @model_validator(mode="after")
     def _lasts_as_long_as_its_phases(self) -> Self:
-        if isinstance(self.method, BootstrapConfig):
-            steps = phases(self.method)[-1].stop
-            if self.loop.steps != steps:
-                raise ValueError(f"loop.steps must be {steps}, the sum of the method's phases")
+        phases = _phases(self.method)
+        if phases and self.loop.steps != phases[-1].stop:
+            raise ValueError(
+                f"loop.steps must be {phases[-1].stop}, the sum of the method's phases"
+            )
         return self
 
 
@@ -90,18 +99,36 @@ def build_method(config: MethodConfig) -> Method:
             return DynamicModel(config)
         case BootstrapConfig():
             return Bootstrap(config)
+        case SelfTrainingConfig():
+            return SelfTraining(config)
         case SupervisedConfig():
             return Supervised(config)
+
+
+def _phases(config: MethodConfig) -> tuple[Phase, ...]:
+    """Return the phases that settings alone decide on, without building the method."""
+    match config:
+        case BootstrapConfig():
+            return bootstrap.phases(config)
+        case SelfTrainingConfig():
+            return self_training.phases(config)
+        case _:
+            return ()
 
 
 def begin(method: Method, config: ExperimentConfig) -> None:
     """Give a fresh run's players the weights that its settings name.
 
     Raises:
-        UsageError: `start` names a player that one of the two runs does not have.
+        UsageError: `start` names a player that one of the two runs does not have, or not the one
+            that the method cannot begin without.
         UserError: weights are out of reach, damaged, or of another network.
     """
     method.initialise()
+    if isinstance(config.method, SelfTrainingConfig) and "static" not in config.start:
+        raise UsageError(
+            f"{config.method.name} goes on from a trained chi: add --set start.static=RUN"
+        )
     for name, url in config.start.items():
         if name not in method.players:
             known = ", ".join(method.players)
@@ -121,7 +148,7 @@ def begin(method: Method, config: ExperimentConfig) -> None:
 
 
 def round_checkpoint(run_url: str, number: int) -> str:
-    """Find the checkpoint at the end of a round of a bootstrap; 0: of what comes before the first.
+    """Find the checkpoint at the end of a round; 0: of what comes before the first.
 
     Raises:
         UsageError: the run has no such round.
@@ -133,7 +160,7 @@ def round_checkpoint(run_url: str, number: int) -> str:
     config = ExperimentConfig.parse(record.settings, origin=run_url)
     ends = {
         phase.completes: phase.stop
-        for phase in (phases(config.method) if isinstance(config.method, BootstrapConfig) else ())
+        for phase in _phases(config.method)
         if phase.completes is not None
     }
     if number not in ends:

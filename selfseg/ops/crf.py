@@ -26,9 +26,8 @@ from selfseg.ops import permutohedral
 class CrfSettings:
     """What disagreement costs, and how long the pixels negotiate.
 
-    The reaches are meant for images 240 rows high. The defaults were fixed by earlier experiments
-    on other videos than DAVIS's training sequences; whoever changes them should choose on videos
-    that are not scored afterwards.
+    The reaches are meant for images 240 rows high. The defaults were chosen on DAVIS's training
+    sequences; whoever changes them should choose on videos that are not scored afterwards.
 
     colour_reach_px: how far pixels of like colour pull at each other
     colour_tolerance: difference of colour that still counts as alike, levels of 255
@@ -40,13 +39,13 @@ class CrfSettings:
         appeal; below 1
     """
 
-    colour_reach_px: float = 40.0
+    colour_reach_px: float = 30.0
     colour_tolerance: float = 7.0
-    colour_weight: float = 6.0
+    colour_weight: float = 5.0
     smooth_reach_px: float = 3.0
-    smooth_weight: float = 3.0
+    smooth_weight: float = 2.0
     iterations: int = 5
-    certainty: float = 0.97
+    certainty: float = 0.8
 
     def at_rows(self, rows: int) -> "CrfSettings":
         """Return the same for images of another height: reaches are scaled."""

@@ -205,7 +205,12 @@ def reached(model: Bootstrap, loss: Tensor) -> set[str]:
     "settings",
     [
         {},
-        {"static.likeness": "overlap", "static.confidence": "contrast", "static.labels": "fused"},
+        {
+            "static.likeness": "f_measure_and_entropy",
+            "static.confidence": "contrast",
+            "static.refinement": 0.5,
+            "static.refined": "fused",
+        },
     ],
     ids=["the paper's", "others"],
 )
@@ -248,7 +253,7 @@ def test_chi_cannot_raise_the_weight_nor_lower_the_label_even_where_it_is_its_ow
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("likeness", ["f_measure", "overlap"])
+@pytest.mark.parametrize("likeness", ["f_measure", "f_measure_and_entropy"])
 @pytest.mark.parametrize("phi", [-100.0, 100.0])
 def test_masks_of_nothing_and_everything_at_rest_leave_every_loss_and_gradient_finite(
     batch, likeness, phi

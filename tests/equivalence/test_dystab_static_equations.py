@@ -1,4 +1,4 @@
-"""Eq. 6 of DyStaB and its soft likeness against sums over pixels, and what they are at extremes."""
+"""Eq. 6 of DyStaB and cross-entropy against sums over pixels, and what they are at extremes."""
 
 import math
 
@@ -7,11 +7,10 @@ import torch
 from torch import Tensor
 
 from selfseg.methods.dystab.static_objective import (
-    AREA_FLOOR,
     SMOOTHING,
     confidence,
+    cross_entropy,
     f_measure,
-    overlap,
     static_gain,
 )
 
@@ -83,7 +82,7 @@ def test_f_alpha_prefers_a_false_alarm_to_a_miss():
 
 
 @pytest.mark.parametrize("mask", [EMPTY, BINARY, FULL], ids=["empty", "binary", "full"])
-def test_no_mask_however_empty_makes_the_gradients_of_f_alpha_and_overlap_burst(mask):
+def test_no_mask_however_empty_makes_the_gradients_of_f_alpha_and_cross_entropy_burst(mask):
     """All pixels' slopes together: cross-entropy's are at most 1, those of areas near 1/4."""
     for certainty in (-SURE, -20.0, -14.0, -13.0, -6.0, 0.0, 13.0, SURE):
         logits = torch.full_like(mask, certainty).requires_grad_()
@@ -91,39 +90,36 @@ def test_no_mask_however_empty_makes_the_gradients_of_f_alpha_and_overlap_burst(
         (slope,) = torch.autograd.grad(f.sum(), logits)
         assert slope.isfinite().all()
         assert slope.abs().sum((1, 2, 3)).max() <= 1.25
-        (slope,) = torch.autograd.grad(overlap(logits, mask).sum(), logits)
+        (slope,) = torch.autograd.grad(cross_entropy(logits, mask).sum(), logits)
         assert slope.isfinite().all()
         assert slope.abs().sum((1, 2, 3)).max() <= 1.25
 
 
-def test_overlap_is_cross_entropy_and_half_of_what_is_not_shared():
+def test_cross_entropy_is_the_mean_surprise_over_pixels():
     expected = []
     for logits, mask in zip(LOGITS, MASK, strict=True):
-        entropy = both = either = 0.0
+        entropy = 0.0
         for y, x in PIXELS:
             m, p = mask[0, y, x].item(), 1 / (1 + math.exp(-logits[0, y, x].item()))
             entropy -= (m * math.log(p) + (1 - m) * math.log(1 - p)) / len(PIXELS)
-            both += p * m / len(PIXELS)
-            either += (p + m - p * m) / len(PIXELS)
-        shared = (both + AREA_FLOOR) / (either + AREA_FLOOR)
-        expected.append(-entropy - (1 - shared) / 2)
-    torch.testing.assert_close(overlap(LOGITS, MASK), torch.tensor(expected, dtype=torch.float64))
+        expected.append(entropy)
+    found = cross_entropy(LOGITS, MASK)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
 
 
-def test_overlap_is_zero_for_equal_binary_maps_and_pays_the_logit_for_inverse_ones():
+def test_cross_entropy_is_zero_for_equal_binary_maps_and_the_logit_for_inverse_ones():
     for mask in (EMPTY, BINARY, FULL):
-        torch.testing.assert_close(overlap(logits_of(mask), mask), 0 * LOGITS[:, 0, 0, 0])
-        inverse = overlap(logits_of(1 - mask), mask)
-        shared = AREA_FLOOR / (1 + AREA_FLOOR)
-        torch.testing.assert_close(inverse, torch.full_like(inverse, -SURE - (1 - shared) / 2))
+        torch.testing.assert_close(cross_entropy(logits_of(mask), mask), 0 * LOGITS[:, 0, 0, 0])
+        inverse = cross_entropy(logits_of(1 - mask), mask)
+        torch.testing.assert_close(inverse, torch.full_like(inverse, SURE))
 
 
 @pytest.mark.parametrize("doubt", [0.2, 0.5, 0.8])
-def test_where_a_mask_doubts_overlap_is_best_near_its_doubt_and_f_alpha_when_sure(doubt):
+def test_where_a_mask_doubts_cross_entropy_is_least_at_its_doubt_and_f_alpha_when_sure(doubt):
     levels = torch.linspace(0, 1, 1001, dtype=torch.float64)[1:-1].view(-1, 1, 1, 1)
     mask = torch.full_like(levels, doubt)
-    best = levels[overlap(levels.logit(), mask).argmax()].item()
-    assert doubt < best < doubt + 0.06
+    best = levels[cross_entropy(levels.logit(), mask).argmin()].item()
+    assert best == pytest.approx(doubt, abs=1e-3)
     assert f_measure(levels, mask, alpha_squared=1.5).argmax() == len(levels) - 1
 
 

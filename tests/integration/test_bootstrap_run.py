@@ -1,4 +1,4 @@
-"""Algorithm 1 on shards, in one process: it goes on where it was stopped, within a round too."""
+"""Algorithm 1 on shards, and then chi on stills: both go on where they were stopped."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -64,9 +64,13 @@ def train(
 ) -> None:
     """Train as a worker does; with `stop_before`, break down while fetching that step's batch."""
 
+    torch.manual_seed(0)
+    method = build_method(config.method)
+
     def open_batches(step: int) -> Iterator[FramePairs]:
+        moving = method.views != ("static",)
         stream = partial(batches, collection, config.data, seed=0, rank=0, world_size=1)
-        for number, batch in enumerate(stream(step=step), start=step):
+        for number, batch in enumerate(stream(step=step, moving=moving), start=step):
             if number == stop_before:
                 raise ConnectionAbortedError
             yield batch
@@ -78,8 +82,6 @@ def train(
         ingest=collection.manifest.settings.model_dump(mode="json"),
     )
     run_folder.claim(str(run_url), record, command="")
-    torch.manual_seed(0)
-    method = build_method(config.method)
     plan = Plan(str(run_url), record, 0, config.optim, config.loop)
     session.run(
         plan,
@@ -168,3 +170,66 @@ def test_what_it_cannot_start_with_is_named(tmp_path, collection, whole):
 def test_steps_that_do_not_add_up_are_named():
     with pytest.raises(UsageError, match=r"^setting: loop\.steps must be 11, the sum"):
         CONFIG.override({"method.initial_steps": 3})
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory) -> Collection:
+    folder = str(tmp_path_factory.mktemp("stills"))
+    scenes = {f"photo{n}": moving_disc(1, seed=n) for n in range(5)}
+    write_collection(folder, scenes, with_flow=False)
+    return Collection.open(folder)
+
+
+def on_stills(start: str) -> ExperimentConfig:
+    """Return settings that go on with the chi of a bootstrapped run, without motion."""
+    method = {
+        "name": "dystab_self_training",
+        "static": CONFIG.model_dump()["method"]["static"],
+        "rounds": 2,
+        "static_steps": 2,
+    }
+    settings = CONFIG.model_dump(mode="json") | {"method": method, "start": {"static": start}}
+    settings["loop"]["steps"] = 4
+    return ExperimentConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize("stop_before", [1, 2, 3])
+def test_chi_goes_on_from_a_bootstrap_on_stills_alone_and_bit_for_bit(
+    tmp_path, stills, whole, stop_before
+):
+    config = on_stills(str(whole))
+    train(tmp_path / "straight", stills, config=config)
+    with pytest.raises(ConnectionAbortedError):
+        train(tmp_path / "stopped", stills, config=config, stop_before=stop_before)
+    train(tmp_path / "stopped", stills, config=config)
+    expected, found = (weights(tmp_path / name, 4) for name in ("straight", "stopped"))
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    # In the first round chi' is the run's chi, in the second what the first has made of it.
+    began = checkpoint.read_inference(checkpoint.step_url(str(whole), 10)).weights
+    first = weights(tmp_path / "straight", 2)
+    name = "head.weight"
+    assert torch.equal(first[f"earlier.{name}"], began[f"static.{name}"])
+    assert not torch.equal(first[f"static.{name}"], began[f"static.{name}"])
+    assert torch.equal(expected[f"earlier.{name}"], first[f"static.{name}"])
+
+
+def test_its_rounds_count_from_one_and_it_sees_by_chi_alone(tmp_path, stills, whole):
+    train(tmp_path, stills, config=on_stills(str(whole)))
+    for number in (1, 2):
+        model = load_model(round_checkpoint(str(tmp_path), number), torch.device("cpu"))
+        assert (model.round, model.method.views) == (number, ("static",))
+    with pytest.raises(UsageError, match=r"--round 0: .* has rounds 1 to 2"):
+        round_checkpoint(str(tmp_path), 0)
+
+
+def test_self_training_without_a_trained_chi_is_refused():
+    config = on_stills("").override({"start": {}})
+    with pytest.raises(
+        UsageError, match=r"^dystab_self_training goes on from .* start\.static=RUN"
+    ):
+        begin(build_method(config.method), config)
+
+
+def test_rounds_of_self_training_that_do_not_add_up_are_named():
+    with pytest.raises(UsageError, match=r"^setting: loop\.steps must be 6, the sum"):
+        on_stills("").override({"method.rounds": 3})

@@ -20,8 +20,10 @@ from selfseg.methods.dystab.static_objective import confidence
 from selfseg.ops.crf import CrfSettings, refine_all
 from selfseg.ops.masks import resize
 
-LABEL_CRF = CrfSettings(colour_weight=5.0, smooth_reach_px=5.0, smooth_weight=2.0)
-"""Of labels; milder than for a final mask, so that they stay soft."""
+LABEL_CRF = CrfSettings(
+    colour_reach_px=40.0, colour_weight=5.0, smooth_reach_px=5.0, smooth_weight=2.0, certainty=0.97
+)
+"""Of labels, which are coarser than a final mask."""
 
 
 class Bootstrap:
@@ -82,10 +84,11 @@ class Bootstrap:
         config = self.config.static
         mask = self.dynamic.masks(batch)
         earlier = None if first else self.static.earlier_masks(batch.image)
-        if earlier is not None and config.labels == "fused":
-            mask = fuse(mask, earlier, rule=self.config.fusion)
         if config.refinement:
-            mask = torch.lerp(mask, self._refined(batch.image, mask), config.refinement)
+            source = mask
+            if earlier is not None and config.refined == "fused":
+                source = fuse(mask, earlier, rule=self.config.fusion)
+            mask = torch.lerp(mask, self._refined(batch.image, source), config.refinement)
         if config.confidence == "none":
             return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
         believed = self._confidence_of(batch, mask)

@@ -87,9 +87,9 @@ class StaticConfig(Config):
     alpha_squared: PositiveFloat = 1.5
     """Eq. 6: how much a miss costs beside a false alarm."""
 
-    likeness: Literal["f_measure", "overlap"] = "f_measure"
-    """How chi's mask is compared with another: F_alpha, or cross-entropy with half the soft
-    intersection over union, which leaves doubt where the other one doubts."""
+    likeness: Literal["f_measure", "f_measure_and_entropy"] = "f_measure"
+    """How chi's mask is compared with another: F_alpha; or F_alpha less the cross-entropy, which
+    leaves doubt where the other one doubts."""
 
     confidence: Literal["separation", "contrast", "none"] = "separation"
     """What tells how much the motion speaks for a mask: L_A, as in Eq. 7; how much worse psi
@@ -101,13 +101,12 @@ class StaticConfig(Config):
     first_delta: float = 0.2
     """The same when chi is trained for the first time, where L_A(chi') counts as 0."""
 
-    labels: Literal["dynamic", "fused"] = "dynamic"
-    """What chi learns from after its first training: phi's mask, or phi's fused with that of
-    chi'."""
-
     refinement: Share = 0.0
-    """Share of these masks' refinement by a dense CRF in what chi learns from; all of it would
-    make chi so sure that nothing refines its own masks any more."""
+    """Share of a dense CRF's refinement in the masks that chi learns from; all of it would make
+    chi so sure that nothing refines its own masks any more."""
+
+    refined: Literal["dynamic", "fused"] = "dynamic"
+    """What that CRF refines: phi's mask; or phi's fused with that of chi', once there is one."""
 
     lambda_f: NonNegativeFloat = 1.0
     """Eq. 7: weight of staying with chi', from the second training on."""
@@ -145,6 +144,24 @@ class BootstrapConfig(Config):
 
     fusion: Literal["product", "logits"] = "product"
     """How both make a video's masks: phi's weighted with chi's, or the mean of their logits."""
+
+
+class SelfTrainingConfig(Config):
+    """chi on images alone, taught by its own refined masks; it goes on from a run, see `start`."""
+
+    name: Literal["dystab_self_training"] = "dystab_self_training"
+
+    static: StaticConfig
+    """Its network must be that of the run it begins with."""
+
+    rounds: PositiveInt = 1
+    """Times that chi' becomes what chi is."""
+
+    static_steps: PositiveInt
+    """Steps of chi in each round."""
+
+    stride: PositiveInt = 1
+    """Pixels of the batch's grid, along each side, to one of the grid that masks are refined on."""
 
 
 class SupervisedConfig(Config):

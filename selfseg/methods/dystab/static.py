@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from selfseg.contracts import Objective
 from selfseg.errors import UsageError
 from selfseg.methods.dystab.config import StaticConfig
-from selfseg.methods.dystab.static_objective import f_measure, overlap, static_gain
+from selfseg.methods.dystab.static_objective import cross_entropy, f_measure, static_gain
 from selfseg.nets.deeplab import DeepLab
 from selfseg.nets.encoders import Encoder, load_encoder_weights
 from selfseg.nets.pyramid import Pyramid
@@ -85,9 +85,10 @@ class StaticModel:
 
     def likeness(self, logits: Float[Tensor, "b 1 h w"], mask: Mask) -> Float[Tensor, " b"]:
         """Compare a prediction with a mask: F_alpha, Eq. 6, or what the settings put for it."""
-        if self.config.likeness == "overlap":
-            return overlap(logits, mask)
-        return f_measure(logits.sigmoid(), mask, alpha_squared=self.config.alpha_squared)
+        gain = f_measure(logits.sigmoid(), mask, alpha_squared=self.config.alpha_squared)
+        if self.config.likeness == "f_measure_and_entropy":
+            gain = gain - cross_entropy(logits, mask)
+        return gain
 
     def logits(self, image: Image) -> Float[Tensor, "b 1 h w"]:
         """Return the foreground's logit; its sigmoid is the softmax of chi's two channels."""

@@ -10,9 +10,6 @@ from torch.nn import functional
 SMOOTHING = 1e-6
 """Added to areas before dividing by them; share of the frame."""
 
-AREA_FLOOR = 3e-3
-"""The same for `overlap`: masks much smaller count as empty."""
-
 
 def f_measure(
     prediction: Float[Tensor, "b 1 h w"],
@@ -40,26 +37,21 @@ def f_measure(
     return ((1 + alpha_squared) * overlap + smoothing) / (areas + smoothing)
 
 
-def overlap(
+def cross_entropy(
     logits: Float[Tensor, "b 1 h w"], mask: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, " b"]:
-    """Likeness to a soft mask that leaves doubt where the mask doubts; not in the paper.
+    """How far a prediction is from a soft mask's own probabilities; not in the paper.
 
-        -cross-entropy - (1 - IoU) / 2,   IoU = |p * m| / |p + m - p * m|,  p = sigmoid(logits)
+        -m log p - (1 - m) log(1 - p),   p = sigmoid(logits); mean over pixels
 
-    At most 0, for equal binary maps. Where F_alpha is highest for a binary map, this one is near
-    the mask's own probabilities: the second term raises them by up to 0.06 in an even mask.
+    Where F_alpha is highest for a binary map, this is least for the mask itself, doubts and all.
 
     Args:
-        logits: of chi's prediction.
+        logits: of the prediction.
         mask: m, [0, 1].
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none")
-    prediction = logits.sigmoid()
-    both = (prediction * mask).mean((1, 2, 3))
-    either = (prediction + mask - prediction * mask).mean((1, 2, 3))
-    shared = (both + AREA_FLOOR) / (either + AREA_FLOOR)
-    return -entropy.mean((1, 2, 3)) - 0.5 * (1 - shared)
+    return entropy.mean((1, 2, 3))
 
 
 def confidence(

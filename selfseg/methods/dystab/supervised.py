@@ -11,7 +11,6 @@ from selfseg.methods.dystab.config import SupervisedConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.methods.dystab.fusion import VIEWS, segment
 from selfseg.methods.dystab.static import StaticModel
-from selfseg.methods.dystab.static_objective import overlap
 from selfseg.ops.masks import resize
 
 
@@ -55,7 +54,7 @@ class Supervised:
         else:
             logits = self.dynamic.logits(batch)
         truth = resize(batch.truth, *logits.shape[-2:])
-        gain = overlap(logits, truth).mean()
+        gain = self.static.likeness(logits, truth).mean()
         area = logits.detach().sigmoid().mean()
         return Objective(-gain, {"with_truth": gain.detach(), "area": area})
 
