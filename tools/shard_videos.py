@@ -1,10 +1,12 @@
-"""Turn videos into a collection of shards to train on.
+"""Turn videos, or single images, into a collection of shards to train on.
 
     tools/shard_videos.py holiday.mp4 more_videos/ --output s3://bucket/collection
+    tools/shard_videos.py photographs/ --stills --output s3://bucket/stills
 
 Reads video files and folders of frames, measures the motion between neighbouring frames, and
-writes WebDataset shards with an index and a manifest. Interrupted, the same command goes on;
-repeated, it does nothing. A video that cannot be read is named and left out.
+writes WebDataset shards with an index and a manifest. Images become videos of one frame, of any
+size. Interrupted, the same command goes on; repeated, it does nothing. What cannot be read is
+named and left out.
 
 Exit status: 0, also if some videos were left out; 1 if none could be read, or the output cannot
 be written; 2 if the command is wrong.
@@ -13,6 +15,7 @@ be written; 2 if the command is wrong.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -37,17 +40,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="URL", help="a folder or s3:// URL")
     parser.add_argument(
+        "--stills", action="store_true",
+        help="each INPUT is an image or a folder of images, which show no motion",
+    )  # fmt: skip
+    parser.add_argument(
         "--masks", type=Path, metavar="ROOT",
-        help="ground truth for evaluation: ROOT/<video's name>/00000.png ...",
+        help="ground truth for evaluation: ROOT/<video's name>/00000.png ...; of an image: "
+        "ROOT/<its name>.png",
     )  # fmt: skip
     parser.add_argument("--height", type=int, default=defaults.height, help="of stored frames")
     parser.add_argument(
-        "--gaps", type=_numbers, default=defaults.gaps, metavar="1,2,3",
-        help="frames between the two ends of a flow",
+        "--gaps", type=_numbers, metavar="1,2,3",
+        help=f"frames between the two ends of a flow; default: {_listed(defaults.gaps)}",
     )  # fmt: skip
     parser.add_argument(
-        "--flow", default=defaults.flow, metavar="dis|raft_small|raft_large|none",
-        help="how motion is found: by search, by a network that wants a GPU, or not at all",
+        "--flow", metavar="dis|raft_small|raft_large|none",
+        help="how motion is found: by search (default), by a network that wants a GPU, or not at "
+        "all",
     )  # fmt: skip
     parser.add_argument(
         "--flow-weights", metavar="URL",
@@ -62,13 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(args: argparse.Namespace, console: Console) -> None:
     """Ingest, and say what came of it."""
-    chosen = {"height": args.height, "gaps": args.gaps, "flow": args.flow}
-    if args.flow_weights:
-        if not args.flow.startswith("raft"):
-            raise UsageError(
-                "--flow-weights: only RAFT has any; add --flow raft_small or raft_large"
-            )
-        chosen["flow_weights"] = _absolute(args.flow_weights)
+    chosen = {"height": args.height, **_motion(args)}
     job = Job(
         inputs=tuple(args.inputs),
         output=_absolute(args.output),
@@ -76,6 +79,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         settings=IngestSettings.parse(chosen, origin="shard_videos"),
         shard_bytes=args.shard_megabytes * MEGABYTE,
         workers=args.workers,
+        stills=args.stills,
     )
     summarise(ingest(job, console), args.output, console)
 
@@ -110,6 +114,24 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
 
 
+def _motion(args: argparse.Namespace) -> dict[str, Any]:
+    """Say how motion is measured, as far as the command says it."""
+    options = {"gaps": args.gaps, "flow": args.flow, "flow_weights": args.flow_weights}
+    given = {name: value for name, value in options.items() if value is not None}
+    if args.stills:
+        for name in given:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option}: nothing moves in stills; leave it out, or --stills")
+        return {"flow": "none"}
+    if "flow_weights" in given:
+        if not given.get("flow", "").startswith("raft"):
+            raise UsageError(
+                "--flow-weights: only RAFT has any; add --flow raft_small or raft_large"
+            )
+        given["flow_weights"] = _absolute(given["flow_weights"])
+    return given
+
+
 def _absolute(url: str) -> str:
     """Say where a path leads from wherever the work is done."""
     return url if storage.is_remote(url) else str(Path(url).absolute())
@@ -124,6 +146,10 @@ def _positive(text: str) -> int:
 
 def _numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
+
+
+def _listed(numbers: tuple[int, ...]) -> str:
+    return ",".join(map(str, numbers))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from selfseg.data.pairs import (
     gaps_of,
     on_grid,
     read_pair,
+    read_still,
     read_truth,
 )
 
@@ -70,6 +71,7 @@ def draw_pair(
     width: int,
     augmentation: Augmentation,
     annotated: bool = False,
+    moving: bool = True,
 ) -> Pair:
     """Read a sample as a pair on a grid, varied as the draws of `stream` say.
 
@@ -78,7 +80,7 @@ def draw_pair(
 
     Args:
         collection: where the sample lies.
-        ordinal: a sample with flow over at least one of `gaps`.
+        ordinal: a sample; with flow over at least one of `gaps` if it is to move.
         stream: names of the draws, e.g. seed and epoch.
         gaps: one of those that the sample has is drawn, all equally likely.
         camera: the model of the camera's motion.
@@ -87,12 +89,17 @@ def draw_pair(
         augmentation: how much is varied.
         annotated: read the sample's annotated mask too; the pair is then a forward one, whose
             first frame the mask is of.
+        moving: read the sample's motion; otherwise its image alone, which is at rest.
     """
     record = collection.record(ordinal)
     drawn = uniforms(9, *stream, record.key).tolist()
-    held = gaps_of(record, gaps)
-    gap = held[int(drawn[0] * len(held))]
-    reverse = drawn[1] < augmentation.reverse and not annotated
+    if moving:
+        held = gaps_of(record, gaps)
+        gap = held[int(drawn[0] * len(held))]
+        reverse = drawn[1] < augmentation.reverse and not annotated
+        pair = read_pair(collection, PairAddress(ordinal, gap, reverse), camera)
+    else:
+        pair = read_still(collection, ordinal)
     least, largest = augmentation.crop
     side = least + drawn[2] * (largest - least)
     view = Crop(
@@ -101,7 +108,6 @@ def draw_pair(
         side=side,
         flip=drawn[5] < augmentation.flip,
     )
-    pair = read_pair(collection, PairAddress(ordinal, gap, reverse), camera)
     if annotated:
         pair = replace(pair, truth=read_truth(record))
     pair = on_grid(pair, height, width, view)

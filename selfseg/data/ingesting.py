@@ -17,6 +17,9 @@ from selfseg.data.dis_matching import DisMatcher, DisSettings
 from selfseg.data.motion import Matchable, Matcher, Motion, matchable, measure, resize
 from selfseg.data.videos import BrokenVideoError, Frame, Video
 
+BRIGHT = 127
+"""Grey level above which a mask with smoothed edges is foreground."""
+
 
 class IngestSettings(Config):
     """How a video becomes samples; a checkpoint keeps them, to prepare new videos alike."""
@@ -147,7 +150,8 @@ def samples(
         video: what to read.
         video_id: prefix of the keys.
         settings: what to compute and how to store it.
-        masks: folder of the video's ground truth, %05d.png; frames without a file have none.
+        masks: folder of the video's ground truth, %05d.png; or the file of a single image's.
+            Frames without a file have none.
 
     Raises:
         BrokenVideoError: a frame or a mask that cannot be read, or of another size.
@@ -168,31 +172,35 @@ def samples(
         yield Sample(schema.sample_key(video_id, moving.number), parts)
 
 
-def mask_path(folder: Path, frame: int) -> Path:
-    """Say where a frame's ground truth lies, as DAVIS lays it out."""
-    return folder / f"{frame:05d}.png"
+def mask_path(masks: Path, frame: int) -> Path:
+    """Say where a frame's ground truth lies: in a folder, as DAVIS lays it out; a file is it."""
+    return masks if masks.is_file() else masks / f"{frame:05d}.png"
 
 
-def read_mask(folder: Path, frame: int, size: tuple[int, int]) -> bytes | None:
+def read_mask(masks: Path, frame: int, size: tuple[int, int]) -> bytes | None:
     """Return a frame's mask as its file holds it; None where there is no file.
+
+    A folder's masks are labels; that of a single image has smoothed edges, and the brighter half
+    of its grey levels is taken.
 
     Raises:
         BrokenVideoError: the file is no image, or not of the frame's `size` (rows, columns).
     """
-    path = mask_path(folder, frame)
+    path = mask_path(masks, frame)
     if not path.is_file():
         return None
     data = path.read_bytes()
     try:
-        height, width = schema.decode_mask(data).shape
+        levels = schema.decode_grey(data)
     except ValueError:
         raise BrokenVideoError(f"mask {path.name} is not an image, or a damaged one") from None
+    height, width = levels.shape
     if (height, width) != size:
         raise BrokenVideoError(
             f"mask {path.name} is {width}x{height}, its frame {size[1]}x{size[0]}; "
             "masks must have the size of the video"
         )
-    return data
+    return schema.encode_mask(levels > BRIGHT) if path == masks else data
 
 
 def _matcher(settings: IngestSettings) -> Matcher | None:

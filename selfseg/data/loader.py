@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from annotated_types import MinLen
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 from pydantic import NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,7 +27,7 @@ from selfseg.data.augment import Augmentation, draw_pair
 from selfseg.data.collection import Collection
 from selfseg.data.order import Order, Tail, share_of
 from selfseg.data.pairs import CameraModel, to_batch
-from selfseg.data.schema import MASK, forward_part
+from selfseg.data.schema import IMAGE, MASK, forward_part
 from selfseg.errors import UsageError, UserError
 
 LAST_STEP = 2**62
@@ -67,11 +67,16 @@ class DataConfig(Config):
 
 
 def reading_order(
-    collection: Collection, config: DataConfig, *, seed: int, annotated: bool = False
+    collection: Collection,
+    config: DataConfig,
+    *,
+    seed: int,
+    annotated: bool = False,
+    moving: bool = True,
 ) -> Order:
     """Return the order of the collection's readable samples; see `readable`."""
     bounds = np.cumsum([0, *collection.counts])
-    ordinals = readable(collection, config, annotated=annotated)
+    ordinals = readable(collection, config, annotated=annotated, moving=moving)
     counts = np.diff(np.searchsorted(ordinals, bounds))
     return Order(
         counts.tolist(),
@@ -85,29 +90,19 @@ def reading_order(
 
 
 def readable(
-    collection: Collection, config: DataConfig, *, annotated: bool = False
+    collection: Collection, config: DataConfig, *, annotated: bool = False, moving: bool = True
 ) -> Int64[np.ndarray, " samples"]:
-    """Return the ordinals of the samples that motion can be learned from, ascending.
+    """Return the ordinals of the samples that can be learned from, ascending.
 
-    Those are the frames with a flow over at least one of the gaps. A video's last frames have
-    none, but are read as first frames of reversed pairs. If `annotated`, only those with a mask.
+    If `moving`, those are the frames with a flow over at least one of the gaps: a video's last
+    frames have none, but are read as first frames of reversed pairs. Otherwise all are. If
+    `annotated`, only those with a mask.
 
     Raises:
-        UserError: the collection holds no flow, or no masks where they are asked for.
+        UserError: the collection holds no flow or no masks where they are asked for.
         UsageError: the collection holds none over one of the gaps.
     """
-    settings = collection.manifest.settings
-    if settings.flow == "none":
-        raise UserError(
-            f"{collection.url}: holds no motion, which this method needs; "
-            "ingest the videos again without --flow none"
-        )
-    if unknown := set(config.gaps) - set(settings.gaps):
-        raise UsageError(
-            f"data.gaps: {collection.url} has no flow over {min(unknown)} frames; "
-            f"choose from {list(settings.gaps)} or ingest again with --gaps"
-        )
-    held = np.any([collection.holds(forward_part(gap)) for gap in config.gaps], axis=0)
+    held = _with_motion(collection, config) if moving else collection.holds(IMAGE)
     if annotated:
         held &= collection.holds(MASK)
         if not held.any():
@@ -116,6 +111,22 @@ def readable(
                 "from; ingest again with --masks ROOT"
             )
     return np.flatnonzero(held)
+
+
+def _with_motion(collection: Collection, config: DataConfig) -> Bool[np.ndarray, " samples"]:
+    """Tell which samples have a flow over at least one of the gaps."""
+    settings = collection.manifest.settings
+    if settings.flow == "none":
+        raise UserError(
+            f"{collection.url}: holds no motion, which this method needs; "
+            "give it videos, ingested without --flow none"
+        )
+    if unknown := set(config.gaps) - set(settings.gaps):
+        raise UsageError(
+            f"data.gaps: {collection.url} has no flow over {min(unknown)} frames; "
+            f"choose from {list(settings.gaps)} or ingest again with --gaps"
+        )
+    return np.any([collection.holds(forward_part(gap)) for gap in config.gaps], axis=0)
 
 
 def batches(
@@ -127,18 +138,26 @@ def batches(
     rank: int,
     world_size: int,
     annotated: bool = False,
+    moving: bool = True,
 ) -> Generator[FramePairs]:
     """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
 
     Closing the generator ends its processes. `annotated`: with masks, for a supervised method.
+    `moving`: with motion; otherwise everything is at rest, for a method that sees images alone.
 
     Raises:
         UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
-        UserError: the collection holds no motion; while reading: it is damaged.
+        UserError: the collection does not hold what is asked for; while reading: it is damaged.
     """
     share_of(config.batch_size, world_size)
     dataset = _Batches(
-        collection, config, seed=seed, rank=rank, world_size=world_size, annotated=annotated
+        collection,
+        config,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        annotated=annotated,
+        moving=moving,
     )
     return _stream(dataset, config.loader_processes, step)
 
@@ -155,11 +174,15 @@ class _Batches(Dataset["FramePairs | UserError"]):
         rank: int,
         world_size: int,
         annotated: bool,
+        moving: bool,
     ) -> None:
         self.collection, self.config, self.seed = collection, config, seed
-        self.rank, self.world_size, self.annotated = rank, world_size, annotated
-        self.order = reading_order(collection, config, seed=seed, annotated=annotated)
-        self.ordinals = readable(collection, config, annotated=annotated)
+        self.rank, self.world_size = rank, world_size
+        self.annotated, self.moving = annotated, moving
+        self.order = reading_order(
+            collection, config, seed=seed, annotated=annotated, moving=moving
+        )
+        self.ordinals = readable(collection, config, annotated=annotated, moving=moving)
 
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
@@ -176,6 +199,7 @@ class _Batches(Dataset["FramePairs | UserError"]):
                     width=config.width,
                     augmentation=config.augmentation,
                     annotated=self.annotated,
+                    moving=self.moving,
                 )
                 for sample in self.order.part(step, rank=self.rank, world_size=self.world_size)
             ]

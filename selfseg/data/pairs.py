@@ -121,6 +121,18 @@ def read_pair(collection: Collection, address: PairAddress, camera: CameraModel)
     return Pair(later.key, decode_image(later.read(IMAGE)), backward, forward, moved_back, moved)
 
 
+def still_pair(key: str, image: UInt8[np.ndarray, "height width 3"]) -> Pair:
+    """Take an image for a frame in which nothing moves."""
+    rest = np.zeros((1, 1, 2), np.float32)  # a grid of its own: as small as it can be
+    return Pair(key, image, rest, rest, rest, rest)
+
+
+def read_still(collection: Collection, ordinal: int) -> Pair:
+    """Read and decode a frame's image alone; its motion, if there is any, is not looked at."""
+    record = collection.record(ordinal)
+    return still_pair(record.key, decode_image(record.read(IMAGE)))
+
+
 def camera_fields(
     pair: PairMeta, camera: CameraModel, height: int, width: int
 ) -> tuple[FlowField, FlowField]:

@@ -137,7 +137,12 @@ def encode_mask(mask: Bool[np.ndarray, "h w"]) -> bytes:
 
 def decode_mask(data: bytes) -> Bool[np.ndarray, "h w"]:
     """Return a mask: true where the PNG is not 0."""
-    return _decode(data, cv2.IMREAD_GRAYSCALE) > 0
+    return decode_grey(data) > 0
+
+
+def decode_grey(data: bytes) -> UInt8[np.ndarray, "h w"]:
+    """Return an image's grey levels, or a mask's labels."""
+    return _decode(data, cv2.IMREAD_GRAYSCALE)
 
 
 def _encode(extension: str, array: Shaped[np.ndarray, "..."], *options: int) -> bytes:

@@ -1,4 +1,7 @@
-"""Videos as they are given, before anything is computed: what they are and what they are called."""
+"""Videos as they are given, before anything is computed: what they are and what they are called.
+
+A single image is a video of one frame.
+"""
 
 import hashlib
 import re
@@ -8,11 +11,14 @@ from pathlib import Path
 
 from selfseg.data.ingesting import mask_path
 from selfseg.data.manifest import SkippedEntry
-from selfseg.data.videos import BrokenVideoError, frame_paths, open_video
+from selfseg.data.videos import IMAGE_SUFFIXES, BrokenVideoError, frame_paths, open_video
 from selfseg.errors import UserError
 
 LONGEST_SLUG = 60
 """Member names of a tar header hold 100 characters; the rest of a name needs 37 at most."""
+
+_NONE = (None, None)
+"""Masks that are not there, and their hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class SourceVideo:
     name: of its file without suffix, or of its folder
     num_frames: as it announces
     sha256: of the file, or of a folder's frames in order
-    masks: folder of its ground truth; None: it has none
+    masks: folder of its ground truth, or a single image's own file; None: it has none
     masks_sha256: of the masks in order
     """
 
@@ -45,10 +51,10 @@ def inspect(path: Path, masks_root: Path | None) -> SourceVideo | SkippedEntry:
     Raises:
         UserError: a file cannot be read at all.
     """
-    name = path.name if path.is_dir() else path.stem
+    name = _name(path)
     try:
         sha256 = _folder_sha256(frame_paths(path)) if path.is_dir() else _sha256(path)
-        masks, masks_sha256 = _masks(masks_root / name) if masks_root else (None, None)
+        masks, masks_sha256 = _masks(masks_root, path) if masks_root else _NONE
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}; make it readable") from None
     try:
@@ -65,14 +71,33 @@ def slug(name: str) -> str:
     return plain[:LONGEST_SLUG] or "video"
 
 
-def _masks(folder: Path) -> tuple[Path | None, str | None]:
-    """Find the masks in a folder by their names; see `mask_path`."""
+def first_mask(root: Path, path: Path) -> Path:
+    """Say where the mask of a video's first frame belongs, or that of an image."""
+    if _is_image(path):
+        return root / f"{path.stem}.png"
+    return mask_path(root / _name(path), 0)
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else path.stem
+
+
+def _masks(root: Path, path: Path) -> tuple[Path | None, str | None]:
+    """Find a video's masks by their names; see `mask_path`."""
+    first = first_mask(root, path)
+    if _is_image(path):
+        return (first, _folder_sha256([first], with_names=True)) if first.is_file() else _NONE
+    folder = first.parent
     if not folder.is_dir():
-        return None, None
+        return _NONE
     named = [p for p in folder.glob("*.png") if p.stem.isdecimal()]
     masks = sorted(p for p in named if p == mask_path(folder, int(p.stem)))
     if not masks:
-        return None, None
+        return _NONE
     return folder, _folder_sha256(masks, with_names=True)
 
 

@@ -83,6 +83,8 @@ class Video:
 def open_video(path: Path) -> Video:
     """Look at a video file, or a folder of frames, without decoding more than its first frame.
 
+    A single image is a video of one frame.
+
     Raises:
         UsageError: nothing there.
         BrokenVideoError: not a video, or one without frames.
@@ -95,6 +97,9 @@ def open_video(path: Path) -> Video:
             raise BrokenVideoError("a folder without frames; it should hold images")
         height, width = _read_image(paths[0]).shape[:2]
         return Video(path, len(paths), height, width, paths)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        height, width = _read_image(path).shape[:2]
+        return Video(path, 1, height, width, (path,))
     with _opened(path) as capture:
         found, first = capture.read()
         if not found:
@@ -131,6 +136,24 @@ def video_paths(path: Path) -> list[Path]:
     if not inside:
         raise UsageError(f"{path}: holds neither frames nor videos; name a folder that does")
     return inside
+
+
+def still_paths(path: Path) -> list[Path]:
+    """Say which single images an argument stands for: itself, or those directly inside.
+
+    Raises:
+        UsageError: nothing there, another file, or a folder without images.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder")
+    if path.is_file():
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            raise UsageError(f"{path}: not an image; leave --stills out to ingest videos")
+        return [path]
+    inside = frame_paths(path)
+    if not inside:
+        raise UsageError(f"{path}: holds no images; name a folder that does")
+    return list(inside)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -81,7 +81,8 @@ def find_benchmark(
     if collection and not root:
         name = collection.rstrip("/").rpartition("/")[2]
         sources = collection_sources(collection, with_masks=True)
-        return _thinned(Benchmark(name, tuple(sources), INNER_FRAMES), every)
+        protocol = STILLS if all(source.still for source in sources) else INNER_FRAMES
+        return _thinned(Benchmark(name, tuple(sources), protocol), every)
     if root and not collection:
         return _thinned(_from_tree(Path(root), benchmark, split), every)
     raise UsageError("say what to score on: --benchmark davis16 --root DIR, or --collection URL")

@@ -47,7 +47,8 @@ class CollectionSource:
         """Read samples; what was not stored is not computed again."""
         collection = Collection.open(self.url, self.manifest_id)
         stored = collection.manifest.settings
-        if not set(preparation.gaps) <= set(stored.gaps):
+        moving = preparation.ingest.flow != "none"
+        if moving and not set(preparation.gaps) <= set(stored.gaps):
             raise UserError(
                 f"{self.url}: holds motion over {list(stored.gaps)} frames, not over "
                 f"{list(preparation.gaps)}; choose others with --gaps"

@@ -38,6 +38,8 @@ def find_sources(argument: str) -> list[Source]:
 def collection_sources(url: str, *, with_masks: bool = False) -> list[CollectionSource]:
     """List a collection's videos; with_masks: only those with ground truth.
 
+    A video of one frame is a single image.
+
     Raises:
         UserError: no collection, or no masks in it where they are asked for.
     """
@@ -57,6 +59,7 @@ def collection_sources(url: str, *, with_masks: bool = False) -> list[Collection
             name,
             tuple(ordinals),
             frozenset(np.flatnonzero(masked[ordinals]).tolist()),
+            still=len(ordinals) == 1,
         )
         for name, ordinals in sorted(videos.items())
     ]

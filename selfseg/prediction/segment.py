@@ -1,7 +1,7 @@
 """From a source's frames to soft masks: by a trained method or by a classical baseline."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from selfseg.contracts import FramePairs, View
 from selfseg.data.motion import resize as resize_image
-from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair
+from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, still_pair
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import Model
 from selfseg.ops.crf import refine
@@ -74,7 +74,7 @@ class ModelSegmenter:
         view = self.view_of(source)
         for frame in source.frames(self.preparation):
             pairs = (
-                (_still(frame),)
+                (still_pair(frame.name, frame.image),)
                 if view == "static"
                 else moving_pairs(source, frame, self.preparation)
             )
@@ -135,14 +135,14 @@ def model_segmenter(
         raise UsageError(f"--view {view}: {model.url} has {', '.join(views)}")
     data = model.config.data
     chosen = gaps or tuple(data.gaps)
-    if unknown := sorted(set(chosen) - set(model.ingest.gaps)):
+    still = (views if view is None else (view,)) == ("static",)
+    if not still and (unknown := sorted(set(chosen) - set(model.ingest.gaps))):
         raise UsageError(
             f"--gaps {','.join(map(str, unknown))}: {model.url} knows motion over "
             f"{','.join(map(str, model.ingest.gaps))} frames; choose from these"
         )
-    preparation = Preparation(model.ingest, chosen, data.camera)
-    if view == "static":
-        preparation = replace(preparation, ingest=model.ingest.override({"flow": "none"}))
+    ingest = model.ingest.override({"flow": "none"}) if still else model.ingest
+    preparation = Preparation(ingest, chosen, data.camera)
     return ModelSegmenter(
         model, preparation, device, view, AUGMENTED if augment else (WHOLE_FRAME,)
     )
@@ -162,12 +162,6 @@ def refuse_stills(sources: Iterable[Source], reason: str) -> None:
     still = next((source.name for source in sources if source.still), None)
     if still:
         raise UserError(f"{still}: a single image shows no motion, and {reason}")
-
-
-def _still(frame: SourceFrame) -> Pair:
-    """Take a frame for one before which nothing moves."""
-    still = np.zeros((*frame.image.shape[:2], 2), np.float32)
-    return Pair(frame.name, frame.image, still, still, still, still)
 
 
 def moving_pairs(source: Source, frame: SourceFrame, preparation: Preparation) -> tuple[Pair, ...]:

@@ -18,9 +18,9 @@ from rich.console import Console
 from selfseg import storage
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manifest, newest_id
-from selfseg.data.sources import SourceVideo, inspect
+from selfseg.data.sources import SourceVideo, first_mask, inspect
 from selfseg.data.spooling import Ledger, spool, spool_url, spooled
-from selfseg.data.videos import BrokenVideoError, video_paths
+from selfseg.data.videos import BrokenVideoError, still_paths, video_paths
 from selfseg.data.writing import commit, deal, publish_shard, refuse_strangers, sweep
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
@@ -32,9 +32,11 @@ from selfseg.runtime.tasks import each
 class Job:
     """What to ingest, how, and where to.
 
-    inputs: videos, folders of frames, and folders of either
+    inputs: videos, folders of frames, and folders of either; or single images, and folders of those
     output: URL of the collection
-    masks_root: holds the ground truth of video `name` as name/00000.png ...; None: there is none
+    masks_root: holds the ground truth of video `name` as name/00000.png ..., that of an image as
+        name.png; None: there is none
+    stills: whether the inputs are single images
     workers: tasks at the same time; None: as many as there are CPUs
     """
 
@@ -44,6 +46,7 @@ class Job:
     settings: IngestSettings
     shard_bytes: int
     workers: int | None
+    stills: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ def ingest(job: Job, console: Console) -> Outcome:
         UsageError: an input that does not exist; an output that holds something else.
         UserError: no video could be read; the output cannot be written to.
     """
-    paths = [found for path in job.inputs for found in video_paths(path.absolute())]
+    listed = still_paths if job.stills else video_paths
+    paths = [found for path in job.inputs for found in listed(path.absolute())]
     if job.masks_root and not job.masks_root.is_dir():
         raise UsageError(f"--masks {job.masks_root}: no such folder")
     storage.probe(job.output)
@@ -80,7 +84,8 @@ def ingest(job: Job, console: Console) -> Outcome:
     skipped += broken
     if not ledgers:
         more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        raise UserError(f"no video could be read: {skipped[0].name}: {skipped[0].reason}{more}")
+        kind = "image" if job.stills else "video"
+        raise UserError(f"no {kind} could be read: {skipped[0].name}: {skipped[0].reason}{more}")
     return Outcome(_publish(ledgers, skipped, job, workers, console), was_there=False)
 
 
@@ -92,9 +97,9 @@ def _inspect(
     look = partial(inspect, masks_root=masks_root)
     found = dict(each(look, dict.fromkeys(paths), at_once=workers))
     if masks_root and not any(video.masks_sha256 for video in found.values()):
-        expected = masks_root / found[paths[0]].name / "00000.png"
         raise UsageError(
-            f"--masks {job.masks_root}: holds no mask of any of the videos; expected {expected}"
+            f"--masks {job.masks_root}: holds no mask of any of the videos; "
+            f"expected {first_mask(masks_root, paths[0])}"
         )
     once = {_identity(found[path]): found[path] for path in paths}.values()
     return (

@@ -83,6 +83,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         rank=worker.rank,
         world_size=worker.world_size,
         annotated=method.supervised,
+        moving=method.views != ("static",),
     )
     plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
     wandb = payload["wandb"]

@@ -134,6 +134,43 @@ def test_a_mask_that_does_not_fit_takes_its_video_out(tmp_path, videos):
     assert "mask 00000.png is 32x24, its frame 64x48" in manifest.skipped[0].reason
 
 
+def test_stills_of_any_size_become_videos_of_one_frame_without_motion(tmp_path, capsys):
+    folder = write_frames(tmp_path / "photos", SCENES["east"].frames[:3])
+    write_frames(tmp_path, moving_disc(1, height=90, width=60).frames)
+    (tmp_path / "00000.png").rename(folder / "tall one.png")
+    (folder / "torn.jpg").write_text("no picture")
+    masks = write_masks(tmp_path / "masks", SCENES["east"].masks[:3])
+    given = (folder, "--stills", "--masks", masks, "--height", "32")
+    main([*map(str, given), "--output", str(tmp_path / "c")])
+    manifest = load_manifest(str(tmp_path / "c"))
+    assert manifest.settings.flow == "none"
+    assert {video.name: video.frames for video in manifest.videos} == {
+        "00000": 1, "00001": 1, "00002": 1, "tall one": 1
+    }  # fmt: skip
+    assert "left out: torn: torn.jpg is not an image" in capsys.readouterr().out
+    collection = Collection.open(str(tmp_path / "c"))
+    parts = {"image.jpg", "meta.json"}
+    found = {name: collection.record(ordinals[0]) for name, ordinals in collection.videos.items()}
+    assert {name: set(record.parts) - parts for name, record in found.items()} == {
+        "00000": {"mask.png"}, "00001": {"mask.png"}, "00002": {"mask.png"}, "tall one": set()
+    }  # fmt: skip
+    tall = found["tall one"].meta()
+    assert (tall.height, tall.width, tall.source_height, tall.source_width) == (32, 22, 90, 60)
+
+
+def test_what_makes_no_sense_for_stills_is_a_mistake(tmp_path, videos, refused):
+    folder = write_frames(tmp_path / "photos", SCENES["east"].frames[:1])
+    for given, reason in (
+        ((folder, "--flow", "dis"), "--flow: nothing moves in stills; leave it out, or --stills"),
+        ((folder, "--gaps", "1"), "--gaps: nothing moves"),
+        ((folder, "--masks", videos), f"expected {videos / '00000.png'}"),
+        ((videos / "east.mp4",), "east.mp4: not an image"),
+    ):
+        code, line = refused(*given, "--stills", "--output", tmp_path / "c")
+        assert code == 2
+        assert reason in line
+
+
 def test_the_same_video_given_twice_counts_once(tmp_path, videos):
     manifest = written(videos, videos / "east.mp4", "--output", tmp_path / "c")
     assert len(manifest.videos) == len(SCENES)

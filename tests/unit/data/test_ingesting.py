@@ -96,6 +96,19 @@ def test_masks_travel_byte_for_byte_where_they_exist(tmp_path):
     assert held[3] == (masks / "00003.png").read_bytes()
 
 
+def test_of_an_image_the_brighter_half_of_its_mask_is_kept(tmp_path):
+    image = write_frames(tmp_path / "stills", SCENE.frames[:1]) / "00000.png"
+    levels = np.zeros((96, 128), np.uint8)
+    levels[:, 40:80] = 127
+    levels[:, 80:] = 128
+    assert cv2.imwrite(str(tmp_path / "mask.png"), levels)
+    settings = SETTINGS.override({"flow": "none"})
+    assert isinstance(settings, IngestSettings)
+    (sample,) = samples(open_video(image), "00000-1", settings, tmp_path / "mask.png")
+    assert sample.key == "00000-1_00000000"
+    np.testing.assert_array_equal(schema.decode_mask(sample.parts[schema.MASK]), levels == 128)
+
+
 def test_a_mask_of_another_size_is_named(tmp_path):
     masks = write_masks(tmp_path / "masks", SCENE.masks[:, ::2, ::2])
     with pytest.raises(BrokenVideoError, match=r"mask 00000\.png is 64x48, its frame 128x96"):

@@ -26,9 +26,17 @@ def collection(tmp_path_factory):
     return Collection.open(folder)
 
 
-def read(collection, number, config=CONFIG, *, step=0, rank=0, world_size=1) -> list[FramePairs]:
-    endless = batches(collection, config, seed=5, step=step, rank=rank, world_size=world_size)
+def read(
+    collection, number, config=CONFIG, *, step=0, rank=0, world_size=1, moving=True
+) -> list[FramePairs]:
+    endless = batches(
+        collection, config, seed=5, step=step, rank=rank, world_size=world_size, moving=moving
+    )
     return list(islice(endless, number))
+
+
+def seen(batch: FramePairs) -> dict[str, torch.Tensor]:
+    return dict(zip(batch.keys, batch.image, strict=True))
 
 
 def assert_equal(one: FramePairs, other: FramePairs) -> None:
@@ -140,3 +148,75 @@ def test_a_collection_without_masks_is_refused_by_who_learns_from_them(tmp_path)
     write_collection(str(tmp_path), {"swan": moving_disc(3)})
     with pytest.raises(UserError, match=r"holds no annotated masks.*--masks ROOT"):
         readable(Collection.open(str(tmp_path)), CONFIG, annotated=True)
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("stills"))
+    write_collection(folder, SCENES, with_flow=False)
+    return Collection.open(folder)
+
+
+def test_where_nothing_has_to_move_every_frame_is_read_once_an_epoch(stills):
+    keys = [key for batch in read(stills, 6, moving=False) for key in batch.keys]
+    every = sorted(stills.key(ordinal) for ordinal in range(len(stills)))
+    assert len(every) == 7 + 4 + 1
+    for epoch in range(2):  # 6 batches of 4 are 2 epochs of 12
+        assert sorted(keys[12 * epoch : 12 * epoch + 12]) == every
+
+
+def test_where_nothing_has_to_move_nothing_does(stills):
+    for batch in read(stills, 3, moving=False):
+        for part in (batch.flow, batch.flow_back, batch.camera, batch.camera_back):
+            assert torch.equal(part, torch.zeros(4, 2, 24, 32))
+
+
+def test_an_image_is_varied_alike_with_its_motion_and_without(collection):
+    forward = CONFIG.override({"augmentation.reverse": 0})
+    moving = {
+        key: image for batch in read(collection, 2, forward) for key, image in seen(batch).items()
+    }
+    alone = {
+        key: image
+        for batch in read(collection, 3, forward, moving=False)
+        for key, image in seen(batch).items()
+    }
+    assert len(moving) == 8
+    for key, image in moving.items():
+        assert torch.equal(image, alone[key])
+
+
+def test_motion_that_nobody_looks_at_is_not_even_read(collection, monkeypatch):
+    parts = []
+    read_part = Collection._read
+
+    def noting(self, ordinal, part, span):
+        parts.append(part)
+        return read_part(self, ordinal, part, span)
+
+    monkeypatch.setattr(Collection, "_read", noting)
+    # A gap that was not ingested does not matter either.
+    opened = Collection.open(collection.url)
+    read(opened, 3, CONFIG.override({"gaps": [9]}), moving=False)
+    assert parts == ["image.jpg"] * 12
+
+
+def test_without_motion_too_reading_goes_on_and_is_shared(stills):
+    straight = read(stills, 6, moving=False)
+    for earlier, later in zip(straight[4:], read(stills, 2, step=4, moving=False), strict=True):
+        assert_equal(earlier, later)
+    parts = [read(stills, 6, rank=rank, world_size=2, moving=False) for rank in range(2)]
+    for step, batch in enumerate(straight):
+        assert parts[0][step].keys + parts[1][step].keys == batch.keys
+
+
+def test_annotated_stills_come_with_their_masks(tmp_path):
+    write_collection(str(tmp_path), SCENES, with_flow=False, with_masks=True)
+    opened = Collection.open(str(tmp_path))
+    endless = batches(
+        opened, CONFIG, seed=5, step=0, rank=0, world_size=1, annotated=True, moving=False
+    )
+    truth = next(endless).truth
+    assert truth is not None
+    assert truth.shape == (4, 1, 24, 32)
+    assert 0 < truth.mean() < 1

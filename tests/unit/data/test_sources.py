@@ -1,7 +1,7 @@
 import pytest
 
 from selfseg.data.manifest import SkippedEntry
-from selfseg.data.sources import LONGEST_SLUG, SourceVideo, inspect, slug
+from selfseg.data.sources import LONGEST_SLUG, SourceVideo, first_mask, inspect, slug
 from tests.synthetic import moving_disc, write_frames, write_masks, write_video
 
 SCENE = moving_disc(3)
@@ -58,6 +58,21 @@ def test_masks_are_found_by_the_videos_name_and_known_by_frame_and_content(tmp_p
     (folder / "7.png").write_bytes(b"")
     (folder / "00007.png").rename(folder / "00001.png")
     assert video(path, root).masks_sha256 == with_all.masks_sha256
+
+
+def test_an_image_is_a_video_whose_mask_is_a_file_of_its_name(tmp_path):
+    folder = write_frames(tmp_path / "stills", SCENE.frames)
+    path = folder / "00001.png"
+    alone = video(path)
+    assert (alone.name, alone.num_frames, alone.masks) == ("00001", 1, None)
+    root = write_masks(tmp_path / "masks", SCENE.masks)
+    assert first_mask(root, path) == root / "00001.png"
+    annotated = video(path, root)
+    assert (annotated.id, annotated.masks) == (alone.id, root / "00001.png")
+    other = write_masks(tmp_path / "other", ~SCENE.masks)
+    assert annotated.masks_sha256 not in {None, video(path, other).masks_sha256}
+    (root / "00001.png").unlink()
+    assert video(path, root) == alone
 
 
 def test_a_broken_video_is_told_with_its_reason(tmp_path):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selfseg.data.videos import BrokenVideoError, open_video, video_paths
+from selfseg.data.videos import BrokenVideoError, open_video, still_paths, video_paths
 from selfseg.errors import UsageError
 from tests.synthetic import moving_disc, write_frames, write_video
 
@@ -90,3 +90,34 @@ def test_an_argument_that_stands_for_nothing_is_named(tmp_path):
         video_paths(tmp_path / "gone.mp4")
     with pytest.raises(UsageError, match="holds neither frames nor videos"):
         video_paths(tmp_path)
+
+
+def test_an_image_is_a_video_of_one_frame(tmp_path):
+    folder = write_frames(tmp_path / "clip", SCENE.frames)
+    video = open_video(folder / "00002.png")
+    assert (video.num_frames, video.height, video.width) == (1, 48, 64)
+    (frame,) = video.frames()
+    np.testing.assert_array_equal(frame.image, SCENE.frames[2])
+    assert (frame.number, frame.time_s) == (0, None)
+    (folder / "00002.png").write_text("no picture")
+    with pytest.raises(BrokenVideoError, match=r"00002\.png is not an image"):
+        open_video(folder / "00002.png")
+
+
+def test_stills_are_an_image_or_those_directly_in_a_folder(tmp_path):
+    folder = write_frames(tmp_path / "all", SCENE.frames[:2])
+    write_frames(folder / "deeper", SCENE.frames)
+    (folder / "README.txt").write_text("no picture")
+    assert still_paths(folder) == [folder / "00000.png", folder / "00001.png"]
+    assert still_paths(folder / "00001.png") == [folder / "00001.png"]
+
+
+def test_what_holds_no_still_is_named(tmp_path):
+    (tmp_path / "clip.mp4").write_text("a video")
+    for path, reason in (
+        (tmp_path / "gone", "no such file or folder"),
+        (tmp_path, "holds no images"),
+        (tmp_path / "clip.mp4", "not an image; leave --stills out"),
+    ):
+        with pytest.raises(UsageError, match=f"{path.name}: {reason}"):
+            still_paths(path)

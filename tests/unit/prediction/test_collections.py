@@ -12,13 +12,15 @@ from selfseg.data.schema import decode_image, encode_image
 from selfseg.data.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.benchmarks import find_benchmark
-from selfseg.prediction.evaluate import Subject, evaluate
+from selfseg.prediction.evaluate import Subject, evaluate, score_source
 from selfseg.prediction.inputs import collection_sources, find_sources
 from selfseg.prediction.predict import predict
+from selfseg.prediction.segment import model_segmenter
 from selfseg.prediction.sources import Preparation, local_source
 from selfseg.prediction.truth import Truth, by_stem
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
-from tests.unit.prediction.scenes import FastIsForeground, ingest, model_of
+from tests.unit.prediction.scenes import BrightIsForeground, FastIsForeground, ingest, model_of
+from tests.unit.prediction.trees import block, write_picture
 
 SETTINGS = IngestSettings(height=48, gaps=(1, 2), matching_scale=2.0)
 
@@ -100,3 +102,36 @@ def test_a_collection_is_something_to_predict_on(place, tmp_path):
         console=Console(quiet=True),
     )
     assert summary.frames == 5
+
+
+@pytest.fixture
+def stills(tmp_path) -> str:
+    """Two dark pictures with a bright object each; one has a mask."""
+    for name, mask in (("left", block(4, 2, 12)), ("right", block(8, 18, 12))):
+        image = np.where(mask[..., None], 250, 30) * np.ones(3)
+        write_picture(tmp_path / "images" / f"{name}.png", image)
+        if name == "right":
+            write_picture(tmp_path / "masks" / f"{name}.png", mask * 255)
+    images = sorted((tmp_path / "images").iterdir())
+    settings = IngestSettings(height=48, flow="none")
+    ingest(str(tmp_path / "stills"), images, tmp_path / "masks", settings)
+    return str(tmp_path / "stills")
+
+
+def test_a_collection_of_stills_is_scored_as_stills_are(stills):
+    benchmark = find_benchmark(collection=stills)
+    assert benchmark.still
+    (source,) = benchmark.sources
+    assert (source.name, source.still) == ("right", True)
+    model = model_of(BrightIsForeground())
+    model.config.data.gaps = (9,)  # of motion, at which such a model does not look
+    segmenter = model_segmenter(model, gaps=None, device=torch.device("cpu"))
+    assert score_source(segmenter, source, benchmark.protocol, crf=False).measured["iou"] > 0.9
+
+
+def test_a_collection_of_stills_is_predicted_as_stills_are(stills, tmp_path):
+    options = {"device": torch.device("cpu"), "console": Console(quiet=True)}
+    summary = predict(model_of(BrightIsForeground()), [stills], str(tmp_path / "out"), **options)
+    assert (summary.frames, summary.videos) == (2, ())
+    with pytest.raises(UserError, match="left: a single image shows no motion"):
+        predict(model_of(FastIsForeground()), [stills], str(tmp_path / "moving"), **options)
