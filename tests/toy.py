@@ -9,10 +9,11 @@ from torch import Generator, Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from selfseg.contracts import FramePairs, Objective, Phase, View
+from selfseg.training.audience import Report
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
-from selfseg.training.session import Plan, Report
+from selfseg.training.session import Plan
 
 BATCH = 12
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.progress import Screen
-from selfseg.training.session import Report
+from selfseg.training.audience import Report
 
 MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from selfseg.training.session import Report
+from selfseg.training.audience import Report
 
 PLAIN_S = 15.0
 """Time between two lines where there is no terminal, as in a job's log."""

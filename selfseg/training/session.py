@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -12,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from selfseg.contracts import FramePairs, Method
 from selfseg.training import checkpoint
+from selfseg.training.audience import Audience, CurveLog, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import Journal, to_floats
 from selfseg.training.loop import LoopConfig, Progress, Step, train
@@ -21,48 +21,6 @@ from selfseg.training.worker import Worker
 
 REPORT_S = 1.0
 """Shortest time between two reports: reading numbers off a GPU makes it wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a person watching would want to know, since the last report.
-
-    step: steps taken of `steps`
-    terms: the latest terms of each player
-    wait_share: share of the time spent waiting for data
-    notes: things that happened, a line each
-    """
-
-    step: int
-    steps: int
-    steps_per_s: float = 0.0
-    wait_share: float = 0.0
-    terms: dict[str, dict[str, float]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-class Audience(Protocol):
-    """Who is told how the run goes."""
-
-    def report(self, report: Report) -> None:
-        """Hear of the progress; called by worker 0 only, at most every `REPORT_S`."""
-        ...
-
-    def saved(self, step: int, terms: dict[str, float]) -> None:
-        """Hear that a checkpoint of `step` is committed; called by every worker."""
-        ...
-
-
-class CurveLog(Protocol):
-    """Where curves are drawn besides the journal."""
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """Take the latest terms, named player/term, and rates."""
-        ...
-
-    def close(self) -> None:
-        """Wait until everything is written."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

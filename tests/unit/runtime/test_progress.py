@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from selfseg.runtime.progress import Screen, clock
-from selfseg.training.session import Report
+from selfseg.training.audience import Report
 
 REPORT = Report(
     step=25,
