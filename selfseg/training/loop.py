@@ -70,7 +70,7 @@ class Step:
 
 
 class Cast:
-    """The players of a method, of whom one moves and the others are frozen.
+    """The players of a method, of whom one moves and the others are frozen, dropout and all.
 
     Raises no gradient of a resting player, so no player is changed by another's loss. Only the
     mover's module is wrapped: the wrapper averages its gradients over the workers.
@@ -90,16 +90,17 @@ class Cast:
         }
         for parameters in self._parameters.values():
             _require_gradients(parameters, needed=False)
+        players.eval()
 
     @contextmanager
     def turn(self, player: str) -> Iterator[list[nn.Parameter]]:
         """Let `player` move; yields its parameters."""
         _require_gradients(self._parameters[player], needed=True)
-        self._players[player] = self._moving[player]
+        self._players[player] = self._moving[player].train()
         try:
             yield self._parameters[player]
         finally:
-            self._players[player] = self._resting[player]
+            self._players[player] = self._resting[player].eval()
             _require_gradients(self._parameters[player], needed=False)
 
 

@@ -60,7 +60,7 @@ def run(
         optimisers: by player; None: those of the plan.
         begin: sets initial weights if there is no checkpoint; None: the method's own.
     """
-    method.players.to(worker.device).train()
+    method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
     trainee = Trainee(method, optimisers, plan, worker, begin or method.initialise)
     notes = trainee.resume()

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from selfseg.training.loop import LoopConfig, Progress, Step, train
+from selfseg.training.loop import Cast, LoopConfig, Progress, Step, train
 from selfseg.training.optimisers import AdamConfig, OptimisersConfig, build_optimisers
 from selfseg.training.worker import AcceleratedWorker, seed_step
 from tests.toy import Game, toy_batches
@@ -119,3 +119,13 @@ def test_draws_depend_on_seed_step_and_rank_alone():
     others = [draw(0, 2, 3), draw(1, 0, 3), draw(1, 2, 0), draw(12, 3, 0), draw(1, 23, 0)]
     assert len({base, *others}) == 6
     assert base[0] != base[1]
+
+
+def test_only_who_moves_drops_out():
+    game = Game(dropout=0.5)
+    cast = Cast(game.players, AcceleratedWorker())
+    assert not any(player.training for player in game.players.values())
+    with cast.turn("guesser"):
+        assert game.players["guesser"].training
+        assert not game.players["judge"].training
+    assert not game.players["guesser"].training
