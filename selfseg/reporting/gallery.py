@@ -6,10 +6,12 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from selfseg.contracts import View
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
 from selfseg.experiment import Model, load_model
 from selfseg.prediction.segment import model_segmenter
+from selfseg.reporting.glossary import VIEWS
 from selfseg.reporting.looks import learned_views, look_at, spread
 from selfseg.reporting.pictures import Film, Row, film, row
 from selfseg.reporting.rounds import Comparison, compare
@@ -58,20 +60,22 @@ def hang(run_url: str, collection_url: str, manifest_id: str) -> Gallery:
     except UserError as error:
         return Gallery(f"No pictures, because no model could be loaded: {error}", videos=videos)
     chosen = spread(list(collection.videos), ROWS)
-    rows, films, gaps = _show(model, collection, chosen, device)
+    view = learned_views(model)[0]
+    by = f", {' '.join(VIEWS[view])}" if len(model.method.views) > 1 else ""
+    rows, films, gaps = _show(model, view, collection, chosen, device)
     note = (
         f"{count(len(rows))} of {count(len(videos))} videos, spread evenly over the collection and "
         "each at its middle frame; nobody picked them. In motion, hue is direction and strength "
-        "is speed. Click a picture to enlarge it."
+        f"is speed. Predictions are the newest checkpoint's{by}. Click a picture to enlarge it."
     )
     rounds = compare(run_url, model, collection, [row.video for row in rows], device)
     return Gallery(note, rows, films, videos, rounds, gaps)
 
 
 def _show(
-    model: Model, collection: Collection, names: list[str], device: torch.device
+    model: Model, view: View, collection: Collection, names: list[str], device: torch.device
 ) -> tuple[list[Row], list[Film], list[str]]:
-    segmenter = model_segmenter(model, gaps=None, device=device, view=learned_views(model)[0])
+    segmenter = model_segmenter(model, gaps=None, device=device, view=view)
     playing = spread(names, FILMS)
     rows, films, gaps = [], [], []
     for name in track(names, "Looking at videos", console=Console(stderr=True), transient=True):

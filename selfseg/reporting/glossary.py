@@ -32,7 +32,7 @@ TERMS = {
     "with_static": f"likeness to {CHI}'s mask of the frame; higher is better",
     "error": "how far the guessed motion is off",
     "with_motion": "likeness to the mask it is taught, which comes from motion; higher is better",
-    "with_earlier": f"likeness to {CHI}'s own mask before this round; higher is better",
+    "with_earlier": f"likeness to {CHI}'s own mask before this round, from the second on",
     "confidence": "weight of the taught mask: how much the motion speaks for it",
     "believed": "share of the frames whose taught mask has any weight",
     "with_truth": "likeness to the annotated mask; higher is better",
