@@ -2,7 +2,6 @@
 
     initial             phi, psi by Eq. 5
     each round          chi by Eq. 7, from phi's masks; then phi, psi by Eq. 8, with chi's help
-    self-training       chi by Eq. 6, from its own masks refined by a CRF (Sec. 5.6)
 
 Masks and their confidence are computed for each batch as it passes; none is kept.
 """
@@ -15,15 +14,10 @@ from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab.config import BootstrapConfig
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.methods.dystab.fusion import VIEWS, fuse, segment
+from selfseg.methods.dystab.labels import refined
 from selfseg.methods.dystab.static import StaticModel
 from selfseg.methods.dystab.static_objective import confidence
-from selfseg.ops.crf import CrfSettings, refine_all
 from selfseg.ops.masks import resize
-
-LABEL_CRF = CrfSettings(
-    colour_reach_px=40.0, colour_weight=5.0, smooth_reach_px=5.0, smooth_weight=2.0, certainty=0.97
-)
-"""Of labels, which are coarser than a final mask."""
 
 
 class Bootstrap:
@@ -55,8 +49,6 @@ class Bootstrap:
         number, within = self._place(step)
         if not number:
             return self.dynamic.player_at(within)
-        if number > self.config.rounds:
-            return "static"
         within -= self.config.static_steps
         return "static" if within < 0 else self.dynamic.player_at(within)
 
@@ -66,8 +58,6 @@ class Bootstrap:
         """Score Eq. 5 or 8 for phi, its numerators for psi, Eq. 7 for chi."""
         number, _ = self._place(step)
         match player:
-            case "static" if number > self.config.rounds:
-                return self._learn_from_itself(batch)
             case "static":
                 return self._learn_from_motion(batch, first=number == 1)
             case "segmenter" if number:
@@ -88,7 +78,9 @@ class Bootstrap:
             source = mask
             if earlier is not None and config.refined == "fused":
                 source = fuse(mask, earlier, rule=self.config.fusion)
-            mask = torch.lerp(mask, self._refined(batch.image, source), config.refinement)
+            # On phi's grid: finer than that its masks are not known anyway.
+            finer = refined(batch.image, source, stride=self.config.dynamic.stride)
+            mask = torch.lerp(mask, finer, config.refinement)
         if config.confidence == "none":
             return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
         believed = self._confidence_of(batch, mask)
@@ -99,29 +91,12 @@ class Bootstrap:
         weight = confidence(believed, before, delta=delta)
         return self.static.learn(batch.image, mask, weight, earlier)
 
-    def _learn_from_itself(self, batch: FramePairs) -> Objective:
-        """chi: F_alpha, Eq. 6, with the refined mask of chi' in the place of m."""
-        mask = self._refined(batch.image, self.static.earlier_masks(batch.image))
-        return self.static.learn(batch.image, mask, torch.ones_like(mask[:, 0, 0, 0]), None)
-
     def _confidence_of(
         self, batch: FramePairs, mask: Float[Tensor, "b 1 h w"]
     ) -> Float[Tensor, " b"]:
         if self.config.static.confidence == "contrast":
             return self.dynamic.contrast_of(batch, mask)
         return self.dynamic.separation_of(batch, mask)
-
-    def _refined(
-        self, image: Float[Tensor, "b 3 h w"], mask: Float[Tensor, "b 1 h w"]
-    ) -> Float[Tensor, "b 1 h w"]:
-        """Refine labels on phi's grid: finer than that they are not known anyway."""
-        size = (
-            image.shape[-2] // self.config.dynamic.stride,
-            image.shape[-1] // self.config.dynamic.stride,
-        )
-        small = resize(image, *size)
-        refined = refine_all(small, resize(mask, *size), LABEL_CRF.at_rows(size[0]))
-        return resize(refined, *image.shape[-2:])
 
     def _learn_from_both(self, batch: FramePairs, step: int) -> Objective:
         """phi: L_J, Eq. 8."""
@@ -132,17 +107,13 @@ class Bootstrap:
         return Objective(loss, objective.terms | {"with_static": agreement.detach()})
 
     def _place(self, step: int) -> tuple[int, int]:
-        """Return the round that a step lies in, 0 before the first, and its number there.
-
-        Self-training counts as one more round.
-        """
+        """Return the round that a step lies in, 0 before the first, and its number there."""
         config = self.config
         after = step - config.initial_steps
         if after < 0:
             return 0, step
         one_round = config.static_steps + config.dynamic_steps
-        number = min(after // one_round, config.rounds)
-        return number + 1, after - number * one_round
+        return after // one_round + 1, after % one_round
 
 
 def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
@@ -155,6 +126,4 @@ def phases(config: BootstrapConfig) -> tuple[Phase, ...]:
         found.append(Phase(f"round {number}, static", start, stop, rate))
         start, stop = stop, stop + config.dynamic_steps
         found.append(Phase(f"round {number}, dynamic", start, stop, config.round_rate, number))
-    start, stop = stop, stop + config.self_training_steps
-    found.append(Phase("self-training", start, stop, config.round_rate))
     return tuple(phase for phase in found if phase.start < phase.stop)

@@ -136,9 +136,6 @@ class BootstrapConfig(Config):
     round_rate: PositiveFloat = 1.0
     """Share of the learning rates that holds in every training after a model's first."""
 
-    self_training_steps: NonNegativeInt = 0
-    """Steps of chi after the last round, on its own masks refined by a dense CRF: for stills."""
-
     lambda_obj: NonNegativeFloat = 1.0
     """Eq. 8: weight of agreeing with chi in what phi maximises."""
 
@@ -159,6 +156,10 @@ class SelfTrainingConfig(Config):
 
     static_steps: PositiveInt
     """Steps of chi in each round."""
+
+    threshold: Literal["half", "otsu"] = "half"
+    """Where a mask is split in two before it is refined: at a probability of 0.5, or where Otsu
+    splits the mask's own logits, so that there is an object in every image."""
 
     stride: PositiveInt = 1
     """Pixels of the batch's grid, along each side, to one of the grid that masks are refined on."""

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.methods.dystab.config import SelfTrainingConfig
-from selfseg.methods.dystab.labels import refined
+from selfseg.methods.dystab.labels import refined, split
 from selfseg.methods.dystab.static import StaticModel
 
 
@@ -44,6 +44,8 @@ class SelfTraining:
         """chi: maximise F_alpha, Eq. 6, with the refined mask of chi' in the place of m."""
         del player, step, generator
         seen = self.static.earlier_masks(batch.image)
+        if self.config.threshold == "otsu":
+            seen = split(seen)
         mask = refined(batch.image, seen, stride=self.config.stride)
         logits = self.static.logits(batch.image)
         gain = self.static.likeness(logits, mask).mean()

@@ -6,7 +6,7 @@ from torch import Generator, nn
 
 from selfseg.contracts import FramePairs
 from selfseg.methods.dystab.config import SelfTrainingConfig
-from selfseg.methods.dystab.labels import LABEL_CRF
+from selfseg.methods.dystab.labels import LABEL_CRF, refined, split
 from selfseg.methods.dystab.self_training import SelfTraining
 from selfseg.methods.dystab.static_objective import f_measure
 from selfseg.ops.crf import refine_batch
@@ -113,3 +113,26 @@ def test_chi_is_all_it_sees_by(batch):
     torch.testing.assert_close(mask, model.static.masks(batch.image[:1])[0, 0])
     moved = replace(batch, flow=1 - batch.flow, flow_back=2 + batch.flow_back)
     torch.testing.assert_close(mask, model.segment(moved, "static"))
+
+
+def test_a_mask_that_doubts_all_of_an_object_is_split_where_its_logits_are():
+    mask = torch.full((2, 1, 20, 30), 0.05, dtype=torch.float64)
+    mask[0, :, 5:15, 10:20] = 0.3
+    mask[1, :, 5:15, 10:20] = 0.95
+    found = split(mask)
+    for one, before in zip(found, mask, strict=True):
+        assert torch.equal(one > 0.5, before > 0.1)
+    # All logits of a mask are shifted alike: what is known of one pixel beside another stays.
+    shift = found.logit() - mask.logit()
+    torch.testing.assert_close(shift, shift[:, :, :1, :1].expand_as(shift))
+
+
+def test_split_labels_are_what_chi_learns_where_the_settings_say_so(batch):
+    model = decided()
+    other = SelfTraining(SMALL.override({"threshold": "otsu"}))
+    other.players.load_state_dict(model.players.state_dict())
+    found = other.objective("static", batch, 0, Generator())
+    masks = refined(batch.image, split(other.static.earlier_masks(batch.image)), stride=1)
+    chi = other.static.logits(batch.image).sigmoid()
+    torch.testing.assert_close(found.loss, -f_measure(chi, masks, alpha_squared=0.8).mean())
+    assert found.loss != model.objective("static", batch, 0, Generator()).loss
