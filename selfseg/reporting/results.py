@@ -17,6 +17,15 @@ Situation = tuple[tuple[str, Any], ...]
 """What an evaluation chose for each of OPTIONS; None or False: off, or left open."""
 
 
+INCIDENTAL = {
+    "loop.threads",
+    "loop.checkpoint_every",
+    "loop.keep_checkpoints",
+    "data.loader_processes",
+}
+"""Settings that say how a run was computed, not what was learned."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
     """One run and its scores.
@@ -95,7 +104,7 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
 
 
 def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experiment]:
-    """Put runs together that differ only in their seed.
+    """Put runs together that differ only in their seed, and in how they were computed.
 
     Args:
         runs: in the order their experiments are wanted in.
@@ -107,7 +116,7 @@ def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experimen
     groups: dict[str, list[ScoredRun]] = {}
     for run in runs:
         manifest = None if over_collections else run.manifest
-        same = groups.setdefault(json.dumps([run.facts, manifest], sort_keys=True), [])
+        same = groups.setdefault(json.dumps([_essence(run.facts), manifest], sort_keys=True), [])
         for other in same:
             if (other.seed, other.manifest) == (run.seed, run.manifest):
                 raise UsageError(
@@ -116,6 +125,15 @@ def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experimen
                 )
         same.append(run)
     return [Experiment(tuple(group)) for group in groups.values()]
+
+
+def _essence(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep what an experiment is; each seed may start from a run of its own."""
+    return {
+        name: bool(value) if name.startswith("start.") else value
+        for name, value in facts.items()
+        if name not in INCIDENTAL
+    }
 
 
 def situation(chosen: Mapping[str, Any]) -> Situation:

@@ -101,6 +101,30 @@ def test_runs_that_differ_only_in_seed_fold_into_mean_and_sample_deviation(write
     assert line.names == "run-0, run-1, run-2 (3 seeds)"
 
 
+def test_seeds_fold_however_they_were_computed_and_whatever_run_each_began_with(write_run):
+    runs = [
+        write_run(
+            f"run-{seed}",
+            scored(j=j, round=1),
+            settings={
+                "seed": seed,
+                "method": BOOTSTRAP,
+                "loop": {"threads": seed or None},
+                "start": {"segmenter": f"runs/phi-{seed}"},
+            },
+        )
+        for seed, j in enumerate([0.50, 0.54])
+    ]
+    _, line = lines(compare("dystab/5", runs), "1")
+    assert line.names == "run-0, run-1 (2 seeds)"
+    other = write_run(
+        "other",
+        scored(j=0.6, round=1),
+        settings={"seed": 2, "method": BOOTSTRAP, "loop": {"threads": None}, "start": {}},
+    )
+    assert len(lines(compare("dystab/5", [*runs, other]), "1")) == 4
+
+
 def test_one_seed_has_no_deviation(write_run):
     _, line = lines(compare("dystab/5", [write_run("run", scored(round=1))]), "1")
     assert line.cells["DAVIS"] == Cell((50.0,), "")
