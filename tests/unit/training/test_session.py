@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 from selfseg.contracts import FramePairs, Phase
 from selfseg.errors import UsageError, UserError
@@ -100,7 +100,9 @@ def test_a_learning_rate_runs_through_its_schedule_once_in_each_phase(tmp_path):
 
     game = Game(phases=phases)
     plan = toy_plan(tmp_path, learning_rate=0.1, schedule="cosine")
-    optimisers = {name: Watched(each.parameters(), 1.0) for name, each in game.players.items()}
+    optimisers: dict[str, Optimizer] = {
+        name: Watched(each.parameters(), 1.0) for name, each in game.players.items()
+    }
     session.run(
         plan,
         game,
