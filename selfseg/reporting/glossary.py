@@ -35,6 +35,8 @@ TERMS = {
     "with_earlier": f"likeness to {CHI}'s own mask before this round, from the second on",
     "confidence": "weight of the taught mask: how much the motion speaks for it",
     "believed": "share of the frames whose taught mask has any weight",
+    "with_refined": f"likeness to {CHI}'s own mask before this round after a CRF; higher is better",
+    "refined_area": "share of the frame that this mask calls foreground",
     "with_truth": "likeness to the annotated mask; higher is better",
     "area": "share of the frame called foreground",
     "loss": "what the player minimises",

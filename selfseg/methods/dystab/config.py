@@ -149,7 +149,7 @@ class SelfTrainingConfig(Config):
     name: Literal["dystab_self_training"] = "dystab_self_training"
 
     static: StaticConfig
-    """Its network must be that of the run it begins with."""
+    """Its network must be that of the run it begins with; no initial weights are fetched."""
 
     rounds: PositiveInt = 1
     """Times that chi' becomes what chi is."""

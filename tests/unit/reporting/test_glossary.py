@@ -6,7 +6,8 @@ from torch import Generator
 
 from selfseg.contracts import Method, View
 from selfseg.methods.dystab.bootstrap import Bootstrap
-from selfseg.methods.dystab.config import SupervisedConfig
+from selfseg.methods.dystab.config import SelfTrainingConfig, SupervisedConfig
+from selfseg.methods.dystab.self_training import SelfTraining
 from selfseg.methods.dystab.supervised import Supervised
 from selfseg.reporting.glossary import HUES, PLAYERS, TERMS, VIEWS
 from tests.unit.methods.test_dystab_bootstrap import SMALL
@@ -20,10 +21,12 @@ def test_every_term_of_every_player_is_explained():
     batch = replace(batch, truth=torch.zeros(2, 1, 48, 64))
     boot = Bootstrap(SMALL.override(EVERY_TERM))
     tuned = Supervised(SupervisedConfig(dynamic=SMALL.dynamic, static=SMALL.static))
+    alone = SelfTraining(SelfTrainingConfig(static=SMALL.static, static_steps=1))
     games: list[tuple[Method, int]] = [
         *((boot, step) for step in range(20)),
         (tuned, 0),
         (tuned, 1),
+        (alone, 0),
     ]
     for method, step in games:
         player = method.player_at(step)
