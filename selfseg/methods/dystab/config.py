@@ -161,9 +161,6 @@ class SelfTrainingConfig(Config):
     """Where a mask is split in two before it is refined: at a probability of 0.5, or where Otsu
     splits the mask's own logits, so that there is an object in every image."""
 
-    stride: PositiveInt = 1
-    """Pixels of the batch's grid, along each side, to one of the grid that masks are refined on."""
-
 
 class SupervisedConfig(Config):
     """Table 3's supervised variant: phi and chi fine-tuned on annotated frames."""

@@ -46,7 +46,7 @@ class SelfTraining:
         seen = self.static.earlier_masks(batch.image)
         if self.config.threshold == "otsu":
             seen = split(seen)
-        mask = refined(batch.image, seen, stride=self.config.stride)
+        mask = refined(batch.image, seen, stride=1)
         logits = self.static.logits(batch.image)
         gain = self.static.likeness(logits, mask).mean()
         terms = {
