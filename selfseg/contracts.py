@@ -1,5 +1,6 @@
 """The nouns every room shares. Types only: nothing here computes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -80,8 +81,10 @@ class Method(Protocol):
     supervised: bool
     """Whether it learns from annotated masks."""
 
-    def initialise(self) -> None:
-        """Fetch the initial weights that the settings name; only a fresh run needs them.
+    def initialise(self, fresh: Collection[str]) -> None:
+        """Fetch the initial weights that the settings name for the players in `fresh`.
+
+        Those of a fresh run are, unless they begin as they are in another run.
 
         Raises:
             UserError: they are out of reach, or not of this network.

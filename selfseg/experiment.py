@@ -1,11 +1,13 @@
 """The root of the configuration, and the only place where settings become objects."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
 import torch
 from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 from selfseg.config import Config
 from selfseg.contracts import Method, Phase
@@ -74,8 +76,8 @@ class Model:
     @property
     def round(self) -> int | None:
         """The round that these weights complete; None if they are of another step."""
-        ends = {phase.stop: phase.completes for phase in self.method.phases}
-        return ends.get(self.step)
+        ends = round_ends(self.method.phases)
+        return next((number for number, stop in ends.items() if stop == self.step), None)
 
 
 def recipe_names() -> list[str]:
@@ -116,6 +118,11 @@ def _phases(config: MethodConfig) -> tuple[Phase, ...]:
             return ()
 
 
+def round_ends(phases: Iterable[Phase]) -> dict[int, int]:
+    """Return after how many steps each round is complete."""
+    return {phase.completes: phase.stop for phase in phases if phase.completes is not None}
+
+
 def begin(method: Method, config: ExperimentConfig) -> None:
     """Give a fresh run's players the weights that its settings name.
 
@@ -124,27 +131,41 @@ def begin(method: Method, config: ExperimentConfig) -> None:
             that the method cannot begin without.
         UserError: weights are out of reach, damaged, or of another network.
     """
-    method.initialise()
+    _check_start(method, config)
+    method.initialise([name for name in method.players if name not in config.start])
+    # Several players mostly begin with the same run, which is read once.
+    runs = {
+        url: checkpoint.read_inference(checkpoint.resolve(url)).weights
+        for url in dict.fromkeys(config.start.values())
+    }
+    for name, url in config.start.items():
+        _take_over(method.players[name], name, runs[url], url)
+
+
+def _check_start(method: Method, config: ExperimentConfig) -> None:
     if isinstance(config.method, SelfTrainingConfig) and "static" not in config.start:
         raise UsageError(
             f"{config.method.name} goes on from a trained chi: add --set start.static=RUN"
         )
-    for name, url in config.start.items():
+    for name in config.start:
         if name not in method.players:
             known = ", ".join(method.players)
             raise UsageError(f"setting start.{name}: no such player; there are {known}")
-        saved = checkpoint.read_inference(checkpoint.resolve(url)).weights
-        prefix = f"{name}."
-        own = {key.removeprefix(prefix): w for key, w in saved.items() if key.startswith(prefix)}
-        if not own:
-            raise UsageError(f"setting start.{name}: {url} has no such player")
-        try:
-            method.players[name].load_state_dict(own)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise UsageError(
-                f"setting start.{name}: {url} has another network in its place: {reason}"
-            ) from None
+
+
+def _take_over(player: nn.Module, name: str, saved: Mapping[str, Tensor], url: str) -> None:
+    """Give a player the weights that it has among those of another run."""
+    prefix = f"{name}."
+    own = {key.removeprefix(prefix): w for key, w in saved.items() if key.startswith(prefix)}
+    if not own:
+        raise UsageError(f"setting start.{name}: {url} has no such player")
+    try:
+        player.load_state_dict(own)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise UsageError(
+            f"setting start.{name}: {url} has another network in its place: {reason}"
+        ) from None
 
 
 def round_checkpoint(run_url: str, number: int) -> str:
@@ -158,11 +179,7 @@ def round_checkpoint(run_url: str, number: int) -> str:
     if record is None:
         raise UserError(f"{run_url}: no run here, so no rounds: name the --run of `selfseg train`")
     config = ExperimentConfig.parse(record.settings, origin=run_url)
-    ends = {
-        phase.completes: phase.stop
-        for phase in _phases(config.method)
-        if phase.completes is not None
-    }
+    ends = round_ends(_phases(config.method))
     if number not in ends:
         known = f"has rounds {min(ends)} to {max(ends)}" if ends else "has no rounds"
         raise UsageError(f"--round {number}: {run_url} {known}")

@@ -1,6 +1,6 @@
 """A small game of two players and batches made on the spot: training without a paper or data."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -50,7 +50,7 @@ class Game:
             }
         )
 
-    def initialise(self) -> None:
+    def initialise(self, fresh: Collection[str]) -> None:
         """Keep the random weights."""
 
     def prepare(self, step: int) -> None:

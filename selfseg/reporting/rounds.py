@@ -10,7 +10,7 @@ from rich.progress import track
 from selfseg.contracts import View
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
-from selfseg.experiment import Model, load_model
+from selfseg.experiment import Model, load_model, round_ends
 from selfseg.prediction.segment import model_segmenter
 from selfseg.reporting.glossary import VIEWS
 from selfseg.reporting.looks import learned_views, look_at, spread
@@ -111,9 +111,9 @@ def compare(
         Nothing before a first round is complete.
     """
     ends = {
-        phase.completes: phase.stop
-        for phase in newest.method.phases
-        if phase.completes is not None and phase.stop <= newest.step
+        number: stop
+        for number, stop in round_ends(newest.method.phases).items()
+        if stop <= newest.step
     }
     if not any(ends):
         return Comparison()

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -62,7 +63,9 @@ def run(
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin or method.initialise)
+    trainee = Trainee(
+        method, optimisers, plan, worker, begin or partial(method.initialise, tuple(method.players))
+    )
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:

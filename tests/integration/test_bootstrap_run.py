@@ -154,6 +154,20 @@ def test_a_run_can_start_with_another_runs_players(tmp_path, collection, whole):
     assert torch.equal(begun[name], average[name])
 
 
+def test_a_player_that_begins_elsewhere_needs_no_initial_weights(tmp_path, whole):
+    """A run that is fine-tuned needs neither a network nor the file that the first one had."""
+    missing = {"method.static.weights": str(tmp_path / "missing.pt")}
+    started = CONFIG.override({**missing, "start": {"static": str(whole)}})
+    method = build_method(started.method)
+    begin(method, started)
+    average = checkpoint.read_inference(checkpoint.step_url(str(whole), 10)).weights
+    chi = method.players["static"].state_dict()
+    assert all(torch.equal(chi[name], average[f"static.{name}"]) for name in chi)
+    fresh = CONFIG.override(missing)
+    with pytest.raises(UserError, match=r"missing\.pt"):
+        begin(build_method(fresh.method), fresh)
+
+
 def test_what_it_cannot_start_with_is_named(tmp_path, collection, whole):
     method = build_method(CONFIG.method)
     for start, reason in (

@@ -6,6 +6,8 @@
 Masks and their confidence are computed for each batch as it passes; none is kept.
 """
 
+from collections.abc import Collection
+
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -34,9 +36,9 @@ class Bootstrap:
         self.dynamic.players = self.static.players = self.players
         self.phases = phases(config)
 
-    def initialise(self) -> None:
+    def initialise(self, fresh: Collection[str]) -> None:
         """Load the initial weights of chi's encoder."""
-        self.static.initialise()
+        self.static.initialise(fresh)
 
     def prepare(self, step: int) -> None:
         """Freeze chi' as chi is when a round begins."""

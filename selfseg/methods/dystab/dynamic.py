@@ -3,7 +3,7 @@
 Reads top to bottom like Section 3.1 of the paper; README.md holds the table of symbols.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import torch
@@ -44,7 +44,7 @@ class DynamicModel:
         if config.psi != "affine":
             self.players["inpainter"] = FlowInpainter()
 
-    def initialise(self) -> None:
+    def initialise(self, fresh: Collection[str]) -> None:
         """Keep the random weights."""
 
     def prepare(self, step: int) -> None:

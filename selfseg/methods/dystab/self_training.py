@@ -4,6 +4,8 @@ It begins with the chi of a bootstrapped run, see `start`, and needs images alon
 frames of videos. Nothing is kept: each batch is labelled as it passes.
 """
 
+from collections.abc import Collection
+
 from jaxtyping import Float
 from torch import Generator, Tensor
 
@@ -25,7 +27,7 @@ class SelfTraining:
         self.players = self.static.players
         self.phases = phases(config)
 
-    def initialise(self) -> None:
+    def initialise(self, fresh: Collection[str]) -> None:
         """Leave the weights to `start`, where chi has learned already."""
 
     def prepare(self, step: int) -> None:

@@ -4,6 +4,7 @@ Reads like Section 3.2 of the paper; Eq. 6 and 7 themselves are in static_object
 """
 
 import copy
+from collections.abc import Collection
 
 import torch
 from jaxtyping import Float
@@ -32,9 +33,9 @@ class StaticModel:
         self.players = nn.ModuleDict({"static": chi, "earlier": copy.deepcopy(chi)})
         self.players["earlier"].requires_grad_(False)
 
-    def initialise(self) -> None:
-        """Load the encoder's initial weights, where the settings name any."""
-        if self.config.weights != "none":
+    def initialise(self, fresh: Collection[str]) -> None:
+        """Load the encoder's initial weights, where the settings name any and chi is fresh."""
+        if "static" in fresh and self.config.weights != "none":
             encoder = self.players["static"].get_submodule("encoder")
             assert isinstance(encoder, Encoder)
             load_encoder_weights(encoder, self.config.weights)

@@ -3,6 +3,8 @@
 The only method here that is shown a label. It starts from a bootstrapped run, see `start`.
 """
 
+from collections.abc import Collection
+
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
@@ -32,9 +34,9 @@ class Supervised:
         )
         self.dynamic.players = self.static.players = self.players
 
-    def initialise(self) -> None:
+    def initialise(self, fresh: Collection[str]) -> None:
         """Load the initial weights of chi's encoder."""
-        self.static.initialise()
+        self.static.initialise(fresh)
 
     def prepare(self, step: int) -> None:
         """Change nothing between two steps."""
