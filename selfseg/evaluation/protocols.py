@@ -102,29 +102,23 @@ def _resized(mask: Float[np.ndarray, "h w"], height: int, width: int) -> Float[n
     return resize(torch.from_numpy(mask), height, width).numpy()
 
 
-_VIDEO_LABELS = {"j": "J", "f": "F"}
+def _of_videos(*, edges: bool, counted: str) -> Protocol:
+    return Protocol(
+        "sequence",
+        edges=edges,
+        labels={"j": "J", "f": "F"},
+        score=score_frame,
+        statement=(
+            "J and F at threshold 0.5 and at the size of the truth, all objects of a frame as one, "
+            f"empty against empty 1; {counted}; mean over a sequence, then over sequences"
+        ),
+    )
 
-_VIDEO_STATEMENT = (
-    "J and F at threshold 0.5 and at the size of the truth, all objects of a frame as one, empty "
-    "against empty 1; {frames}; mean over a sequence, then over sequences"
-)
 
-INNER_FRAMES = Protocol(
-    "sequence",
-    edges=False,
-    labels=_VIDEO_LABELS,
-    score=score_frame,
-    statement=_VIDEO_STATEMENT.format(frames="annotated frames but the first and the last"),
-)
+INNER_FRAMES = _of_videos(edges=False, counted="annotated frames but the first and the last")
 """DAVIS 2016's, used for collections with masks and for DAVIS 2017 with its objects merged."""
 
-ANNOTATED_FRAMES = Protocol(
-    "sequence",
-    edges=True,
-    labels=_VIDEO_LABELS,
-    score=score_frame,
-    statement=_VIDEO_STATEMENT.format(frames="every annotated frame"),
-)
+ANNOTATED_FRAMES = _of_videos(edges=True, counted="every annotated frame")
 """Of FBMS-59, SegTrackV2 and Youtube-VOS."""
 
 STILLS = Protocol(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfseg.reporting import wording
-from selfseg.reporting.collect import Run
+from selfseg.reporting.collect import Run, dotted
 from selfseg.reporting.curves import (
     SMOOTHING,
     Clock,
@@ -213,7 +213,7 @@ def _data(run: Run, gallery: Gallery) -> Pairs:
             ("videos", wording.count(len(gallery.videos))),
             ("frames", wording.count(sum(frames for _, frames in gallery.videos))),
         ]
-    return known + [(f"ingest.{name}", value) for name, value in flatten(run.ingest)]
+    return known + flatten(run.ingest, "ingest.")
 
 
 def fold(command: str) -> str:
@@ -227,14 +227,8 @@ def fold(command: str) -> str:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Pairs:
-    """List a tree of settings by dotted path."""
-    pairs = []
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            pairs += flatten(value, f"{prefix}{name}.")
-        else:
-            pairs.append((prefix + name, wording.setting(value)))
-    return pairs
+    """List a tree of settings by dotted path, in words."""
+    return [(name, wording.setting(value)) for name, value in dotted(tree, prefix)]
 
 
 def group_settings(settings: Mapping[str, Any]) -> list[tuple[str, Pairs]]:

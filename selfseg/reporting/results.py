@@ -1,14 +1,14 @@
 """What runs scored, folded over seeds: runs that differ in nothing else are one experiment."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from selfseg import storage
 from selfseg.data.manifest import load_manifest
 from selfseg.errors import UsageError, UserError
-from selfseg.reporting.collect import read_facts
+from selfseg.reporting.collect import dotted, read_facts
 
 OPTIONS = ("view", "round", "augment", "crf", "gaps")
 """What an evaluation may choose anew for the same run; options of the command by these names."""
@@ -179,12 +179,3 @@ def _later(one: Mapping[str, Any], other: Mapping[str, Any], url: str) -> Mappin
 
 def _means(record: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in record.items() if key.endswith("_mean")}
-
-
-def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every setting by its dotted path, e.g. "loop.steps"."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

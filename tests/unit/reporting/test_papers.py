@@ -8,8 +8,8 @@ from rich.console import Console
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, recipe_path
 from selfseg.prediction.benchmarks import SPLITS
+from selfseg.reporting.collect import dotted
 from selfseg.reporting.papers import Paper, Row, find_table, holds
-from selfseg.reporting.results import dotted
 from selfseg.reporting.tables import compare
 
 CHI_OF_F_ALPHA = "χ(Fα)"  # noqa: RUF001 - the Greek letter is meant
