@@ -1,8 +1,11 @@
 """A mistake on the command line ends in one line and the right exit status."""
 
+from typing import get_args
+
 import pytest
 
-from selfseg.cli import main
+from selfseg.cli import VIEWS, main
+from selfseg.contracts import View
 
 CENTRE = ["evaluate", "--baseline", "centre", "--root", "nowhere"]
 TRAIN = ["--collection", "nowhere", "--run", "run"]
@@ -47,3 +50,8 @@ def test_a_mistake_is_one_line_that_names_it(
     assert lines[0].startswith("selfseg: ")
     assert message in lines[0]
     assert not list(tmp_path.iterdir())  # nothing half-written
+
+
+def test_every_view_can_be_asked_for():
+    """The command spells them out, for what declares them takes seconds to import."""
+    assert set(VIEWS) == set(get_args(View))

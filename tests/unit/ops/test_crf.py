@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfseg.ops.crf import CrfSettings, refine, refine_batch
+from selfseg.ops.crf import CrfSettings, refine, refine_all, refine_batch
 
 Refine = Callable[[np.ndarray, np.ndarray, CrfSettings], np.ndarray]
 
@@ -77,3 +77,21 @@ def test_images_of_a_batch_do_not_see_each_other():
 def test_a_refined_batch_passes_no_gradient():
     masks = torch.rand(1, 1, 20, 20, requires_grad=True)
     assert not refine_batch(torch.rand(1, 3, 20, 20), masks).requires_grad
+
+
+def test_all_are_refined_each_with_its_own_image_whatever_the_implementation(scene):
+    image, truth = scene
+    images = np.stack([image, image[:, ::-1]])
+    masks = np.stack([np.roll(truth, 4, 0), np.roll(truth[:, ::-1], -3, 1)]).astype(np.float32)
+    batch = torch.from_numpy(images.copy()).permute(0, 3, 1, 2) / 255
+    found = refine_all(batch, torch.from_numpy(masks)[:, None], CrfSettings())
+    for one, own, mask in zip(found, images, masks, strict=True):
+        alone = refine(own.copy(), mask.copy(), CrfSettings())
+        np.testing.assert_array_equal(one[0].numpy(), alone)
+    both = refine_batch(batch, torch.from_numpy(masks)[:, None], CrfSettings())
+    torch.testing.assert_close(found, both, atol=0.02, rtol=0)
+
+
+def test_at_another_height_only_the_reaches_change():
+    half = CrfSettings(colour_reach_px=40.0, smooth_reach_px=6.0).at_rows(120)
+    assert half == CrfSettings(colour_reach_px=20.0, smooth_reach_px=3.0)
