@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.loader import batches
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig, begin, build_method, load_model, round_checkpoint
+from selfseg.prediction.evaluate import Subject
 from selfseg.training import checkpoint, run_folder, session
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.session import Plan
@@ -122,8 +124,19 @@ def test_each_rounds_models_are_found_by_number(whole):
         url = round_checkpoint(str(whole), number)
         assert url == checkpoint.step_url(str(whole), step)
         assert load_model(url, torch.device("cpu")).round == number
+    within = checkpoint.step_url(str(whole), 3)
+    assert load_model(within, torch.device("cpu")).round is None
     with pytest.raises(UsageError, match=r"--round 3: .* has rounds 0 to 2"):
         round_checkpoint(str(whole), 3)
+
+
+@pytest.mark.parametrize("asked", [None, 1], ids=["by its checkpoint", "by its number"])
+def test_a_score_knows_the_round_that_it_is_of(whole, asked):
+    url = str(whole) if asked else round_checkpoint(str(whole), 1)
+    benchmark = SimpleNamespace(sources=[SimpleNamespace(still=False)])
+    settled = Subject(checkpoint=url, round=asked).settled(benchmark)  # pyright: ignore[reportArgumentType] # a stand-in
+    assert settled.checkpoint == checkpoint.step_url(str(whole), 6)
+    assert (settled.round, settled.view, settled.seed) == (1, "fused", 0)
 
 
 def test_a_round_that_is_not_complete_yet_is_named(tmp_path, collection):
@@ -179,6 +192,12 @@ def test_what_it_cannot_start_with_is_named(tmp_path, collection, whole):
     other = CONFIG.override({"method.dynamic.unet_width": 16, "start": {"segmenter": str(whole)}})
     with pytest.raises(UsageError, match=r"start\.segmenter: .* has another network in its place"):
         begin(build_method(other.method), other)
+
+
+def test_a_misspelt_setting_of_a_method_is_named_by_the_path_that_it_was_given_by():
+    """Not by pydantic's, on which the name of the method lies between its keys."""
+    with pytest.raises(UsageError, match=r"^setting: method\.static\.colour: no such setting$"):
+        CONFIG.override({"method.static.colour": 1})
 
 
 def test_steps_that_do_not_add_up_are_named():

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from selfseg.data.videos import open_video
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.metrics import region_similarity
 from selfseg.prediction.predict import Summary, predict
+from selfseg.prediction.segment import model_segmenter
 from tests.synthetic import Scene, moving_disc, write_frames, write_video
 from tests.unit.prediction.scenes import BrightIsForeground, FastIsForeground, model_of
 
@@ -74,6 +76,20 @@ def test_a_still_is_refused_by_a_method_that_needs_motion(scene, tmp_path):
     with pytest.raises(UserError, match="00000: a single image shows no motion"):
         run(FastIsForeground(), [image], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_unless_asked_otherwise_a_still_is_seen_by_its_image_and_a_video_by_what_is_best():
+    method = SimpleNamespace(views=("fused", "dynamic", "static"))
+    still: Any = SimpleNamespace(still=True)
+    video: Any = SimpleNamespace(still=False)
+    cpu = torch.device("cpu")
+    left_open = model_segmenter(model_of(method), gaps=None, device=cpu)
+    assert [left_open.view_of(source) for source in (still, video)] == ["static", "fused"]
+    asked = model_segmenter(model_of(method), gaps=None, device=cpu, view="dynamic")
+    assert [asked.view_of(source) for source in (still, video)] == ["dynamic", "dynamic"]
+    motion_only = SimpleNamespace(views=("dynamic",))
+    blind = model_segmenter(model_of(motion_only), gaps=None, device=cpu)
+    assert blind.view_of(still) == "dynamic"
 
 
 def test_a_video_of_one_frame_is_refused_as_well(scene, tmp_path):

@@ -2,11 +2,14 @@
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.optim import SGD, Optimizer
 
 from selfseg.contracts import FramePairs, Phase
@@ -114,6 +117,24 @@ def test_a_learning_rate_runs_through_its_schedule_once_in_each_phase(tmp_path):
     first = [0.05 * (1 + math.cos(math.pi * step / 4)) for step in range(4)]
     second = [0.5 * 0.05 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
     assert rates == pytest.approx(first + second)
+
+
+def test_an_encoder_learns_at_its_share_of_the_rate(tmp_path):
+    """Adam's first step is as long as the rate, whatever the gradient."""
+    game = Game()
+    guesser = game.players["guesser"]
+    assert isinstance(guesser, nn.Sequential)
+    game.players["guesser"] = nn.Sequential(OrderedDict(encoder=guesser[:3], head=guesser[3:]))
+    before = {name: p.detach().clone() for name, p in game.players["guesser"].named_parameters()}
+    plan = toy_plan(tmp_path, steps=1)
+    optim = plan.optim.override({"learning_rate": 0.01, "encoder_factor": 0.1})
+    run(replace(plan, optim=optim), game=game)
+    moved = {"encoder": 0.0, "head": 0.0}
+    for name, parameter in game.players["guesser"].named_parameters():
+        part = name.partition(".")[0]
+        step = (parameter.detach().cpu() - before[name]).abs().max().item()
+        moved[part] = max(moved[part], step)
+    assert moved == pytest.approx({"encoder": 0.001, "head": 0.01}, rel=1e-3)
 
 
 def test_only_a_fresh_run_begins_with_initial_weights(tmp_path):
