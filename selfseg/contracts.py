@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 View = Literal["dynamic", "static", "fused"]
@@ -24,6 +24,7 @@ class FramePairs:
     camera_back: the same for `flow_back`
     keys: the first frames' sample keys
     truth: annotated masks of the first frames, 0 or 1; only a supervised method is given them
+    background: each video's scene without what moves; only a method that wants it is given it
     """
 
     image: Float[Tensor, "b 3 h w"]
@@ -33,6 +34,7 @@ class FramePairs:
     camera_back: Float[Tensor, "b 2 h w"]
     keys: tuple[str, ...]
     truth: Float[Tensor, "b 1 h w"] | None = None
+    background: Float[Tensor, "b 3 h w"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,37 @@ class Phase:
     completes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Objects that a method found in one image, the most confident first.
+
+    boxes: left, top, width, height; shares of the image's sides, may reach beyond it
+    confidence: [0, 1]
+    masks: each object's foreground probability, [0, 1], on the image's grid
+    bumps: the control: what `masks` would be if nothing had been decoded inside the boxes
+    cells: the grid's cell that each box belongs to
+    centres: x, y of every cell's centre; shares of the image's sides
+    probability: of every cell; sums to 1
+    """
+
+    boxes: Float[Tensor, "k 4"]
+    confidence: Float[Tensor, " k"]
+    masks: Float[Tensor, "k h w"]
+    bumps: Float[Tensor, "k h w"]
+    cells: Int64[Tensor, " k"]
+    centres: Float[Tensor, "c 2"]
+    probability: Float[Tensor, " c"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What a method also is that finds objects one by one in a single image."""
+
+    def detect(self, image: Float[Tensor, "3 h w"], *, objects: int = 1) -> Detections:
+        """Find at most `objects`, at least one, on the grid that it was trained on."""
+        ...
+
+
 class Method(Protocol):
     """A paper as the training loop sees it: players who take turns, each with an objective.
 
@@ -80,6 +113,9 @@ class Method(Protocol):
 
     supervised: bool
     """Whether it learns from annotated masks."""
+
+    wants_background: bool
+    """Whether it must be told each video's background, which a camera at rest makes known."""
 
     def initialise(self, fresh: Collection[str]) -> None:
         """Fetch the initial weights that the settings name for the players in `fresh`.

@@ -23,6 +23,7 @@ class Game:
 
     views: tuple[View, ...] = ("static",)
     supervised = False
+    wants_background = False
 
     def __init__(
         self,
