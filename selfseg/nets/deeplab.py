@@ -33,7 +33,9 @@ class DeepLab(nn.Module):
         pretrained: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(architecture, inputs=inputs, pretrained=pretrained, dilated=True)
+        self.encoder = Encoder(
+            architecture, inputs=inputs, pretrained=pretrained, coarsest=8, dilated=True
+        )
         deepest = self.encoder.channels[-1]
         width = deepest // 8
         self.head = nn.Sequential(

@@ -7,7 +7,13 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights, mobilenet_v3_small, squeezenet1_0
+from torchvision.models import (
+    get_model,
+    get_model_weights,
+    mobilenet_v3_small,
+    squeezenet1_0,
+    vgg,
+)
 from torchvision.ops import FrozenBatchNorm2d
 
 from selfseg.errors import UsageError
@@ -15,12 +21,12 @@ from selfseg.nets.weights import download_weights, read_weights, require_weights
 
 ResNet = Literal["resnet18", "resnet34", "resnet50"]
 Architecture = ResNet | Literal["squeezenet1_0", "mobilenet_v3_small"]
+Classifier = Architecture | Literal["vgg16"]
+"""VGG, large and slow, is for comparing images: nobody trains it here."""
 
 RGB = 3
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-
-DILATED_STRIDE = 8
 
 DINO_RESNET50 = (
     "https://dl.fbaipublicfiles.com/dino/dino_resnet50_pretrain/dino_resnet50_pretrain.pth"
@@ -47,7 +53,7 @@ def _resnet(channels: int) -> _Layout:
     return _Layout("", "fc.", taps)
 
 
-_LAYOUTS: dict[Architecture, _Layout] = {
+_LAYOUTS: dict[Classifier, _Layout] = {
     "resnet18": _resnet(64),
     "resnet34": _resnet(64),
     "resnet50": _resnet(256),
@@ -58,6 +64,11 @@ _LAYOUTS: dict[Architecture, _Layout] = {
         "features.",
         "classifier.",
         {"1": (4, 16), "3": (8, 24), "8": (16, 48), "12": (32, 576)},
+    ),
+    "vgg16": _Layout(
+        "features.",
+        "classifier.",
+        {"3": (1, 64), "8": (2, 128), "15": (4, 256), "22": (8, 512), "29": (16, 512)},
     ),
 }
 
@@ -71,6 +82,7 @@ class Encoder(nn.Module):
         resnet50              4: 256, 8: 512,  16: 1024,  32: 2048
         squeezenet1_0         4: 256, 8: 512,  16: 512
         mobilenet_v3_small    4: 16,  8: 24,   16: 48,    32: 576
+        vgg16                 1: 64,  2: 128,  4: 256,    8: 512,  16: 512
 
     Args:
         architecture: of torchvision's classifier.
@@ -78,30 +90,39 @@ class Encoder(nn.Module):
             and deviation here; anything else is seen as it is.
         pretrained: whether weights will be loaded. Normalisation then is a constant that comes
             with them; otherwise it is GroupNorm, which needs no large batch.
-        dilated: ResNets only: no grid is coarser than 8, and the weights mean what they meant.
+        coarsest: no grid's cells are larger, pixels of the image.
+        dilated: whether the layers of larger cells are kept, and trade stride for dilation:
+            pretrained weights then mean what they meant, on interleaved grids. Otherwise they are
+            left out. Pooling has nothing to trade: not for a SqueezeNet or VGG below 16.
     """
 
     def __init__(
         self,
-        architecture: Architecture,
+        architecture: Classifier,
         *,
         inputs: int = RGB,
         pretrained: bool = False,
+        coarsest: int = 32,
         dilated: bool = False,
     ) -> None:
         super().__init__()
         layout = _LAYOUTS[architecture]
-        self.architecture: Architecture = architecture
-        self.taps = tuple(layout.taps)
-        self.strides, self.channels = zip(*layout.taps.values(), strict=True)
-        self.centre = _Centre() if inputs == RGB else nn.Identity()
-        self.body = _body(architecture, pretrained=pretrained)
+        taps = {name: tap for name, tap in layout.taps.items() if dilated or tap[0] <= coarsest}
+        self.architecture: Classifier = architecture
+        self.taps = tuple(taps)
+        strides, self.channels = zip(*taps.values(), strict=True)
+        self.strides = tuple(min(stride, coarsest) for stride in strides)
+        self.centre = Centre() if inputs == RGB else nn.Identity()
+        whole = _body(architecture, pretrained=pretrained)
+        names = [name for name, _ in whole.named_children()]
+        ends = [names.index(tap) + 1 for tap in taps]
+        self.body = whole[: ends[-1]]
+        self.left_out = tuple(f"{layout.prefix}{name}." for name in names[ends[-1] :])
         if inputs != RGB:
             _take(self.body, inputs)
-        if dilated:
-            self.strides = tuple(min(stride, DILATED_STRIDE) for stride in self.strides)
-            _dilate(self.body.get_submodule("layer3"), before=1)
-            _dilate(self.body.get_submodule("layer4"), before=2)
+        for begin, end, stride in zip([0, *ends[:-1]], ends, strides, strict=True):
+            if stride > coarsest:
+                _dilate(self.body[begin:end], before=stride // (2 * coarsest))
 
     def forward(self, image: Float[Tensor, "b c h w"]) -> list[Tensor]:
         """Return the features of every grid; the last are the deepest."""
@@ -130,7 +151,7 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     given = {
         name: tensor
         for name, tensor in _weights(encoder.architecture, source).items()
-        if not name.startswith(layout.dropped)
+        if not name.startswith((layout.dropped, *encoder.left_out))
     }
     wanted = {layout.prefix + name: value for name, value in encoder.body.state_dict().items()}
     require_weights_of(encoder.architecture, wanted, given, source)
@@ -139,7 +160,7 @@ def load_encoder_weights(encoder: Encoder, source: str) -> None:
     )
 
 
-def _weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
+def _weights(architecture: Classifier, source: str) -> dict[str, Tensor]:
     match source:
         case "torchvision":
             return download_weights(get_model_weights(architecture)["DEFAULT"].url)
@@ -151,7 +172,7 @@ def _weights(architecture: Architecture, source: str) -> dict[str, Tensor]:
             return read_weights(source)
 
 
-class _Centre(nn.Module):
+class Centre(nn.Module):
     """An image brought to ImageNet's mean and deviation."""
 
     mean: Tensor
@@ -162,11 +183,12 @@ class _Centre(nn.Module):
         for name, values in (("mean", IMAGENET_MEAN), ("deviation", IMAGENET_DEVIATION)):
             self.register_buffer(name, torch.tensor(values).view(1, RGB, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return the image, [0, 1], in deviations from ImageNet's mean."""
         return (image - self.mean) / self.deviation
 
 
-def _body(architecture: Architecture, *, pretrained: bool) -> nn.Sequential:
+def _body(architecture: Classifier, *, pretrained: bool) -> nn.Sequential:
     """Return the layers up to the deepest features, by the names that torchvision gives them."""
     match architecture:
         case "squeezenet1_0":  # knows no normalisation
@@ -179,6 +201,12 @@ def _body(architecture: Architecture, *, pretrained: bool) -> nn.Sequential:
             frozen = partial(FrozenBatchNorm2d, eps=1e-3)
             norm = frozen if pretrained else partial(nn.GroupNorm, 8)
             return mobilenet_v3_small(norm_layer=norm).features
+        case "vgg16":  # its classifier, which nobody wants here, takes seconds to fill
+            body = vgg.make_layers(vgg.cfgs["D"])
+            for layer in body.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            return body
         case _:
             norm = FrozenBatchNorm2d if pretrained else partial(nn.GroupNorm, 32)
             layers = get_model(architecture, weights=None, norm_layer=norm).named_children()
@@ -209,5 +237,6 @@ def _dilate(stage: nn.Module, before: int) -> None:
         if isinstance(layer, nn.Conv2d):
             rate = before if layer.stride == (2, 2) else 2 * before
             layer.stride = (1, 1)
-            if layer.kernel_size == (3, 3):
-                layer.dilation = layer.padding = (rate, rate)
+            if layer.kernel_size != (1, 1):
+                layer.dilation = (rate, rate)
+                layer.padding = tuple(rate * (side // 2) for side in layer.kernel_size)

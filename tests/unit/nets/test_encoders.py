@@ -70,7 +70,7 @@ def test_features_are_those_of_the_published_network(architecture, tmp_path):
 def test_dilation_only_adds_cells_between_those_of_the_published_network(architecture, tmp_path):
     torch.save(classifier(architecture).state_dict(), tmp_path / "weights.pt")
     plain = Encoder(architecture, pretrained=True).double()
-    dilated = Encoder(architecture, pretrained=True, dilated=True).double()
+    dilated = Encoder(architecture, pretrained=True, coarsest=8, dilated=True).double()
     for encoder in (plain, dilated):
         load_encoder_weights(encoder, str(tmp_path / "weights.pt"))
     image = torch.rand(1, 3, 88, 120, dtype=torch.float64)
