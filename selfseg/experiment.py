@@ -25,6 +25,10 @@ from selfseg.methods.dystab.config import (
 from selfseg.methods.dystab.dynamic import DynamicModel
 from selfseg.methods.dystab.self_training import SelfTraining
 from selfseg.methods.dystab.supervised import Supervised
+from selfseg.methods.proposal import proposal
+from selfseg.methods.proposal.config import InpaintersConfig, ProposalConfig
+from selfseg.methods.proposal.inpainting import Inpainters
+from selfseg.methods.proposal.proposal import Proposal
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
@@ -32,7 +36,12 @@ from selfseg.training.optimisers import OptimisersConfig
 RECIPES = Path(__file__).parent / "recipes"
 
 MethodConfig = Annotated[
-    DynamicConfig | BootstrapConfig | SelfTrainingConfig | SupervisedConfig,
+    DynamicConfig
+    | BootstrapConfig
+    | SelfTrainingConfig
+    | SupervisedConfig
+    | InpaintersConfig
+    | ProposalConfig,
     Field(discriminator="name"),
 ]
 
@@ -105,6 +114,10 @@ def build_method(config: MethodConfig) -> Method:
             return SelfTraining(config)
         case SupervisedConfig():
             return Supervised(config)
+        case InpaintersConfig():
+            return Inpainters(config)
+        case ProposalConfig():
+            return Proposal(config)
 
 
 def _phases(config: MethodConfig) -> tuple[Phase, ...]:
@@ -114,6 +127,8 @@ def _phases(config: MethodConfig) -> tuple[Phase, ...]:
             return bootstrap.phases(config)
         case SelfTrainingConfig():
             return self_training.phases(config)
+        case ProposalConfig():
+            return proposal.phases(config)
         case _:
             return ()
 
@@ -143,14 +158,26 @@ def begin(method: Method, config: ExperimentConfig) -> None:
 
 
 def _check_start(method: Method, config: ExperimentConfig) -> None:
-    if isinstance(config.method, SelfTrainingConfig) and "static" not in config.start:
-        raise UsageError(
-            f"{config.method.name} goes on from a trained chi: add --set start.static=RUN"
-        )
+    for name in _needed(config.method):
+        if name not in config.start:
+            raise UsageError(
+                f"{config.method.name} begins with a trained {name}: add --set start.{name}=RUN"
+            )
     for name in config.start:
         if name not in method.players:
             known = ", ".join(method.players)
             raise UsageError(f"setting start.{name}: no such player; there are {known}")
+
+
+def _needed(config: MethodConfig) -> tuple[str, ...]:
+    """Name the players that a run of these settings does not train and cannot do without."""
+    match config:
+        case SelfTrainingConfig():
+            return ("static",)
+        case ProposalConfig(inpainter_steps=0, background="inpainted"):
+            return proposal.inpainters_of(config)
+        case _:
+            return ()
 
 
 def _take_over(player: nn.Module, name: str, saved: Mapping[str, Tensor], url: str) -> None:

@@ -38,9 +38,9 @@ class AdamConfig(Config):
     clip_value: PositiveFloat | None = None
     """Largest magnitude of a gradient's element; larger ones are cut, before `clip_norm`."""
 
-    encoder_factor: PositiveFloat = 1.0
-    """Learning rate of a network's part named `encoder`, which may know something already, as a
-    share of the rest's."""
+    factors: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Learning rate of a network's part as a share of the rest's, by the part's path: `encoder`,
+    which may know something already, or `autoencoder.decoder`."""
 
 
 class OptimisersConfig(AdamConfig):
@@ -80,20 +80,25 @@ def build_optimisers(players: nn.ModuleDict, config: OptimisersConfig) -> dict[s
     optimisers: dict[str, Optimizer] = {}
     for name, player in players.items():
         own = config.of(name)
-        if groups := _groups(player, own.encoder_factor):
+        if groups := _groups(name, player, own.factors):
             optimisers[name] = AdamW(
                 groups, lr=own.learning_rate, betas=own.betas, weight_decay=own.weight_decay
             )
     return optimisers
 
 
-def _groups(player: nn.Module, encoder_factor: float) -> list[dict[str, Any]]:
+def _groups(name: str, player: nn.Module, factors: Mapping[str, float]) -> list[dict[str, Any]]:
     """Split what a player can learn by the share of the learning rate; none is left empty."""
-    learned = {name: p for name, p in player.named_parameters() if p.requires_grad}
-    encoder = [p for name, p in learned.items() if name.startswith("encoder.")]
-    rest = [p for name, p in learned.items() if not name.startswith("encoder.")]
-    parts = ((rest, 1.0), (encoder, encoder_factor))
-    return [{"params": part, "factor": factor} for part, factor in parts if part]
+    learned = {path: p for path, p in player.named_parameters() if p.requires_grad}
+    rest = dict(learned)
+    groups = []
+    for part, factor in factors.items():
+        inside = [rest.pop(path) for path in list(rest) if path.startswith(f"{part}.")]
+        if learned and not inside:
+            raise UsageError(f"setting optim, factors.{part}: player {name} has no such part")
+        groups.append({"params": inside, "factor": factor})
+    groups.insert(0, {"params": list(rest.values()), "factor": 1.0})
+    return [group for group in groups if group["params"]]
 
 
 def check_players(config: OptimisersConfig, players: Mapping[str, object]) -> None:

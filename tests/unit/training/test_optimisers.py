@@ -51,6 +51,12 @@ def test_each_player_has_its_own_optimiser_and_the_rest_the_shared_one():
     assert settings == {"phi": (1e-3, (0.9, 0.999), 0.1), "psi": (5e-4, (0.5, 0.9), 0.0)}
 
 
+def test_a_share_for_a_part_that_a_player_does_not_have_is_refused():
+    own = AdamConfig(factors={"encoder": 0.1})
+    with pytest.raises(UsageError, match=r"factors\.encoder: player phi has no such part"):
+        build_optimisers(players(), OptimisersConfig(players={"phi": own}))
+
+
 def test_a_player_that_does_not_exist_cannot_have_settings():
     config = OptimisersConfig(players={"chi": AdamConfig()})
     with pytest.raises(UsageError, match=r"optim\.players\.chi: no such player; there are phi, ps"):
