@@ -1,12 +1,14 @@
 """A crop squeezed into a code, and what the code is enough for: a foreground and its mask."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from selfseg.nets.encoders import RGB, Architecture, Centre, Encoder
 from selfseg.nets.unet import logits_head
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 
 STRIDE = 16
 """Side of the trunk's cells, pixels of the crop: 8 x 8 cells on 128 x 128."""
@@ -45,10 +47,11 @@ class CropAutoencoder(nn.Module):
             if architecture == "small"
             else Encoder(architecture, pretrained=pretrained, coarsest=STRIDE)
         )
-        self.squeeze = nn.Linear(self.encoder.channels[-1] * (side // STRIDE) ** 2, code)
+        features = self.encoder.channels[-1] * (side // STRIDE) ** 2
+        self.squeeze = _with_even_variance(nn.Linear(features, code), "linear")
         coarse = side // 2 ** len(widths)
         layers: list[nn.Module] = [
-            nn.Linear(code, widths[0] * coarse**2),
+            _with_even_variance(nn.Linear(code, widths[0] * coarse**2), "relu"),
             nn.ReLU(inplace=True),
             nn.Unflatten(1, (widths[0], coarse, coarse)),
         ]
@@ -93,9 +96,13 @@ class _SmallTrunk(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, *, kernel: int, stride: int) -> list[nn.Module]:
-    """Return convolution and ReLU; a signal passes many of them without fading."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, 1)
-    nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    assert convolution.bias is not None
-    nn.init.zeros_(convolution.bias)
-    return [convolution, nn.ReLU(inplace=True)]
+    return [_with_even_variance(convolution, "relu"), nn.ReLU(inplace=True)]
+
+
+def _with_even_variance(layer: Layer, before: Literal["linear", "relu"]) -> Layer:
+    """Let a signal pass without fading, in place, as He et al. (2015) do; return the layer."""
+    nn.init.kaiming_normal_(layer.weight, nonlinearity=before)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -66,20 +66,52 @@ def test_features_are_those_of_the_published_network(architecture, tmp_path):
             torch.testing.assert_close(features, reference, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("coarsest", [8, 16])
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
-def test_dilation_only_adds_cells_between_those_of_the_published_network(architecture, tmp_path):
+def test_dilation_only_adds_cells_between_those_of_the_published_network(
+    architecture, coarsest, tmp_path
+):
     torch.save(classifier(architecture).state_dict(), tmp_path / "weights.pt")
     plain = Encoder(architecture, pretrained=True).double()
-    dilated = Encoder(architecture, pretrained=True, coarsest=8, dilated=True).double()
+    dilated = Encoder(architecture, pretrained=True, coarsest=coarsest, dilated=True).double()
     for encoder in (plain, dilated):
         load_encoder_weights(encoder, str(tmp_path / "weights.pt"))
     image = torch.rand(1, 3, 88, 120, dtype=torch.float64)
     with torch.no_grad():
         pairs = list(zip(plain(image), dilated(image), strict=True))
     for (coarse, fine), stride, kept in zip(pairs, plain.strides, dilated.strides, strict=True):
-        assert kept == min(stride, 8)
+        assert kept == min(stride, coarsest)
         every = stride // kept
         torch.testing.assert_close(fine[..., ::every, ::every], coarse)
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "squeezenet1_0", "mobilenet_v3_small"])
+@pytest.mark.parametrize("dilated", [True, False])
+def test_no_grid_is_coarser_than_was_asked_for(architecture, dilated):
+    whole = Encoder(architecture)
+    encoder = Encoder(architecture, coarsest=16, dilated=dilated)
+    with torch.no_grad():
+        features = encoder(torch.rand(1, 3, 128, 64))
+    kept = [stride for stride in whole.strides if dilated or stride <= 16]
+    assert encoder.strides == tuple(min(stride, 16) for stride in kept)
+    assert encoder.channels == whole.channels[: len(kept)]
+    assert [tuple(grid.shape[1:]) for grid in features] == [
+        (channels, 128 // stride, 64 // stride)
+        for stride, channels in zip(encoder.strides, encoder.channels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "squeezenet1_0"])
+def test_weights_of_layers_that_were_left_out_do_not_matter(architecture, tmp_path):
+    weights = classifier(architecture).state_dict()
+    torch.save(weights, tmp_path / "weights.pt")
+    encoder = Encoder(architecture, pretrained=True, coarsest=8)
+    load_encoder_weights(encoder, str(tmp_path / "weights.pt"))
+    prefix = "features." if architecture == "squeezenet1_0" else ""
+    loaded = encoder.body.state_dict()
+    assert 0 < len(loaded) < len(weights)
+    for name, value in loaded.items():
+        torch.testing.assert_close(value, weights[prefix + name], rtol=0, atol=0)
 
 
 def test_normalisation_is_a_constant_of_the_weights_or_learned_without_statistics():

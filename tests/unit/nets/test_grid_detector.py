@@ -56,12 +56,13 @@ def test_every_weight_learns_and_those_of_the_trunk_can_be_told_by_name(architec
     assert {name.split(".")[0] for name in gradients} == {"encoder", "head"}
 
 
-@pytest.mark.parametrize(("row", "column"), [(2, 5), (5, 2)])
-def test_a_cell_speaks_of_its_own_place(row, column):
+@pytest.mark.parametrize(("row", "column"), [(1, 6), (6, 1)])
+def test_a_cell_speaks_of_its_own_surroundings(row, column):
     torch.manual_seed(0)
     detector = GridDetector(8, architecture="small")
     image = torch.rand(1, 3, 128, 128, requires_grad=True)
     detector(image)[0, 4, row, column].backward()
     assert image.grad is not None
-    influence = functional.avg_pool2d(image.grad.abs().sum(1), 16)[0]
-    assert divmod(int(influence.argmax()), 8) == (row, column)
+    influence = functional.avg_pool2d(image.grad.square().sum(1), 16)[0]
+    near = influence[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2].sum()
+    assert near > influence.sum() / 2
