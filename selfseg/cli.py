@@ -3,10 +3,15 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from itertools import product
+from typing import TYPE_CHECKING
 
 from selfseg.config import parse_change
 from selfseg.errors import UsageError, UserError
+
+if TYPE_CHECKING:
+    from selfseg.prediction.subjects import Subject
 
 VIEWS = ("dynamic", "static", "fused")
 
@@ -17,11 +22,11 @@ VIEWS = ("dynamic", "static", "fused")
 
 def train(args: argparse.Namespace) -> None:
     """Train a recipe on a collection, or go on where the run stopped."""
-    from selfseg.experiment import ExperimentConfig, recipe_path
+    from selfseg.experiment import read_recipe
     from selfseg.runtime.ray_train import train as launch
 
     changes = dict(map(parse_change, args.set))
-    config = ExperimentConfig.read(recipe_path(args.recipe)).override(changes)
+    config = read_recipe(args.recipe).override(changes)
     launch(
         config,
         collection_url=args.collection,
@@ -42,18 +47,11 @@ def evaluate(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from selfseg.evaluation.scores import comparison
-    from selfseg.prediction.benchmarks import find_benchmark
-    from selfseg.prediction.evaluate import Subject, keep, record, write_json
+    from selfseg.prediction.benchmarks import find_benchmark, held_out
     from selfseg.prediction.evaluate import evaluate as score
-    from selfseg.prediction.segment import compute_device
+    from selfseg.prediction.evaluate import keep, record, with_thresholds, write_json
 
-    device = str(compute_device(args.device))
-    common = {"gaps": args.gaps, "crf": args.crf, "device": device}
-    subjects = [Subject(baseline=name, **common) for name in args.baseline]
-    if args.checkpoint:
-        own = {"checkpoint": args.checkpoint, "augment": args.augment, **common}
-        asked = product(args.round or [None], args.view or [None])
-        subjects = [Subject(round=number, view=view, **own) for number, view in asked] + subjects
+    subjects = list(subjects_of(args))
     if not subjects:
         raise UsageError("nothing to score: give a checkpoint, a run, or --baseline NAME")
     benchmark = find_benchmark(
@@ -63,10 +61,14 @@ def evaluate(args: argparse.Namespace) -> None:
         collection=args.collection,
         every=args.every,
     )
+    validation = None
+    if args.validation is not None:
+        benchmark, validation = held_out(benchmark, args.validation)
     records, scores = [], []
     for subject in [each.settled(benchmark) for each in subjects]:
-        scores.append(score(subject, benchmark))
-        records.append(record(subject, benchmark, scores[-1]))
+        chosen = with_thresholds(benchmark, subject, validation) if validation else benchmark
+        scores.append(score(subject, chosen))
+        records.append(record(subject, chosen, scores[-1]))
         Console().print(scores[-1].table())
     if len(scores) > 1:
         Console().print(comparison(scores))
@@ -74,6 +76,21 @@ def evaluate(args: argparse.Namespace) -> None:
         keep(args.checkpoint, records)
     if args.json:
         write_json(args.json, {**records[0], "beside": records[1:]})
+
+
+def subjects_of(args: argparse.Namespace) -> "Iterator[Subject]":
+    """Yield what `evaluate` is asked to score: a checkpoint round by round, then baselines."""
+    from selfseg.prediction.segment import compute_device
+    from selfseg.prediction.subjects import Subject
+
+    device = str(compute_device(args.device))
+    common = {"gaps": args.gaps, "crf": args.crf, "device": device}
+    if args.checkpoint:
+        own = {"checkpoint": args.checkpoint, "augment": args.augment, **common}
+        for number, view in product(args.round or [None], args.view or [None]):
+            yield Subject(round=number, view=view, **own)
+    for name in args.baseline:
+        yield Subject(baseline=name, **common)
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -130,6 +147,11 @@ def gaps(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Read a list of names, e.g. "cow,dog"; a name that is said twice counts once."""
+    return tuple(dict.fromkeys(filter(None, text.split(","))))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Declare every command and option."""
     parser = argparse.ArgumentParser(prog="selfseg", description=__doc__)
@@ -167,6 +189,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--every", type=int, default=1, metavar="N",
         help="only every Nth frame that counts, or image: quick, and not the official protocol",
+    )  # fmt: skip
+    command.add_argument(
+        "--validation", type=names, metavar="NAME,NAME",
+        help="videos, or images, to choose the masks' threshold on, by mean J from 0.05, 0.10 ... "
+        "0.95; they are not scored; without it the threshold is 0.5",
     )  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="also write the scores there")
     command.add_argument(

@@ -1,5 +1,6 @@
 """Benchmarks by name: which videos or images, and by which protocol they are scored."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,9 @@ SPLITS: dict[str, dict[str, int | None]] = {
 }
 """Every benchmark's splits with their number of videos or images, where it is known and fixed; the
 split that scores are published for comes first. `stills` is for one's own annotated photographs."""
+
+NAMED = 12
+"""How many videos an error names; a benchmark of images has thousands."""
 
 UNSUPERVISED = "-unsupervised"
 """Splits of DAVIS 2017 as its unsupervised track annotates them, which has more objects."""
@@ -133,12 +137,39 @@ def _thinned(benchmark: Benchmark, every: int) -> Benchmark:
     benchmark = replace(benchmark, sources=sources, every=every)
     if every == 1:
         return benchmark
-    statement = f"one in {every}, which is not the official protocol, of: {protocol.statement}"
+    rules = f"one in {every}, which is not the official protocol, of: {protocol.rules}"
     return replace(
         benchmark,
         name=f"{benchmark.name}, every {every}",
-        protocol=replace(protocol, statement=statement),
+        protocol=replace(protocol, rules=rules),
     )
+
+
+def held_out(benchmark: Benchmark, names: Collection[str]) -> tuple[Benchmark, Benchmark]:
+    """Take videos or images out of a benchmark, to choose on them what the others are scored by.
+
+    Returns:
+        What is scored, and what was taken out.
+
+    Raises:
+        UsageError: there is no video of one of the names, or none is left to score.
+    """
+    if not names:
+        raise UsageError("--validation: name at least one video, e.g. --validation cow,dog")
+    known = [source.name for source in benchmark.sources]
+    if unknown := sorted(set(names) - set(known)):
+        some = ", ".join(known[:NAMED]) + (", ..." if len(known) > NAMED else "")
+        raise UsageError(f"--validation {unknown[0]}: not in {benchmark.name}, which has {some}")
+    chosen = tuple(source for source in benchmark.sources if source.name in names)
+    rest = tuple(source for source in benchmark.sources if source.name not in names)
+    if not rest:
+        raise UsageError(
+            f"--validation {','.join(names)}: these are all of {benchmark.name}, and nothing is "
+            "left to score; name fewer"
+        )
+    # Part of a benchmark must never pass for all of it.
+    name = f"{benchmark.name} without {len(chosen)} for validation"
+    return replace(benchmark, name=name, sources=rest), replace(benchmark, sources=chosen)
 
 
 def counted(source: AnnotatedSource, protocol: Protocol, every: int) -> AnnotatedSource:

@@ -13,7 +13,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.loader import batches
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig, begin, build_method, load_model, round_checkpoint
-from selfseg.prediction.evaluate import Subject
+from selfseg.prediction.subjects import Subject
 from selfseg.training import checkpoint, run_folder, session
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.session import Plan

@@ -1,12 +1,15 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from selfseg.evaluation.boxes import FoundBox
 from selfseg.evaluation.protocols import ANNOTATED_FRAMES, INNER_FRAMES, STILLS, score_frame
 from selfseg.evaluation.scores import Scores, average, comparison
+from selfseg.evaluation.thresholds import Thresholds
 
 
 def jf(j: float, f: float) -> dict[str, float]:
@@ -133,3 +136,69 @@ def test_side_by_side_the_best_comes_first():
     assert text.index("model on benchmark") < text.index("worse")
     assert "J, frame mean" in text
     assert "IoU" in shown(comparison([two_images()]))
+
+
+def detected() -> Scores:
+    """Two sequences: in one a box is right and one is not, in the other nothing is ever there."""
+    box, apart = (0, 0, 10, 10), (20, 20, 10, 10)
+    right, wrong = (FoundBox(box, 0.8, truth, 40, 40) for truth in (box, apart))
+    none = FoundBox(None, 0.0, None, 40, 40)
+    bump = {"j_bump": 0.25}
+    return Scores(
+        "detector on benchmark",
+        replace(INNER_FRAMES, thresholds=Thresholds(0.35, 0.2, ("cow",))),
+        (
+            average("some", [jf(0.5, 0.5) | bump] * 2, [right, wrong]),
+            average("none", [jf(1.0, 1.0) | bump], [none]),
+        ),
+    )
+
+
+def test_a_detector_has_its_boxes_in_the_json_and_what_shows_nothing_does_not_count_in_them():
+    written = json.loads(json.dumps(detected().as_json()))
+    assert written["j_mean"] == 0.75
+    assert (written["box_hit"], written["box_iou"], written["box_iou50"]) == (0.5, 0.5, 0.5)
+    assert written["j_bump"] == 0.25
+    # Both boxes are as sure, so precision is 1 or 1 / 2 at the recall of 1 / 2 that is reached.
+    assert 0.25 <= written["map50"] <= 51 / 101 + 1e-9
+    assert written["sequences"]["some"]["box_hit"] == 0.5
+    assert "box_hit" not in written["sequences"]["none"]
+    assert written["measures"] == ["j", "f", "j_bump", "box_hit", "box_iou", "box_iou50", "map50"]
+    assert (written["threshold"], written["threshold_control"]) == (0.35, 0.2)
+    assert written["validation"] == ["cow"]
+
+
+def test_the_table_of_a_detector_says_how_each_of_its_measures_was_made():
+    text = shown(detected().table())
+    for part in (
+        "J, control",
+        "box hit",
+        "map50",
+        "mAP at IoU 0.5 over all frames together",
+        "threshold 0.35 (the best by mean J on cow; these are not scored)",
+        "threshold 0.20 (the best by mean J on cow; these are not scored)",
+    ):
+        assert part in text
+
+
+def test_only_a_detector_has_boxes_and_a_control():
+    written = two_sequences().as_json()
+    assert not {"j_bump", "box_hit", "box_iou", "map50"} & set(written)
+    assert (written["threshold"], written["threshold_control"]) == (0.5, None)
+    assert "control" not in written["protocol"]
+
+
+def test_a_detector_and_another_stand_side_by_side_with_gaps_where_one_has_no_boxes():
+    text = shown(comparison([two_sequences(), detected()]))
+    # J is 0.75 against 0.7, and only one of the rows has boxes.
+    assert text.index("detector") < text.index("model")
+    assert "box hit" in text
+
+
+def test_without_any_object_there_is_no_box_to_measure():
+    nothing = FoundBox((0, 0, 5, 5), 0.8, None, 40, 40)
+    scores = Scores(
+        "detector", INNER_FRAMES, (average("none", [jf(1.0, 1.0) | {"j_bump": 1.0}], [nothing]),)
+    )
+    assert scores.detection == {"j_bump": 1}
+    assert shown(scores.table())

@@ -1,13 +1,15 @@
-"""What tests of prediction share: a model that needs no training, and videos it can segment."""
+"""What tests of prediction share: models that need no training, and videos they can segment."""
 
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from selfseg.contracts import FramePairs, View
+from selfseg.contracts import Detections, FramePairs, View
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest
 from selfseg.data.sources import SourceVideo, inspect
@@ -25,6 +27,55 @@ class FastIsForeground:
         assert view == "dynamic"
         speed = (frame.flow - frame.camera).norm(dim=1)
         return torch.sigmoid(4 * (speed - 1)).mean(0)
+
+
+class BrightObjects:
+    """A method that finds bright things one by one, the largest first, in a grid of 6 x 8 cells.
+
+    Its control fills each thing's box.
+
+    mask, bump: probability within an object, and within its box in the control
+    """
+
+    players = nn.ModuleDict()
+    views = ("static",)
+
+    def __init__(self, *, mask: float = 0.9, bump: float = 0.9) -> None:
+        self.mask, self.bump = mask, bump
+        self.looked_at: list[tuple[int, ...]] = []
+
+    def segment(self, frame: FramePairs, view: View) -> Tensor:
+        assert view == "static"
+        return self.detect(frame.image[0]).masks.sum(0)
+
+    def detect(self, image: Tensor, *, objects: int = 1) -> Detections:
+        self.looked_at.append(tuple(image.shape))
+        height, width = image.shape[1:]
+        bright = (image.mean(0) > 0.5).numpy().astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
+        order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA])[:objects]
+        things = torch.from_numpy(np.stack([labels == n for n in order] or [labels < 0]))
+        things = things[: len(order)].float()
+        filled = torch.zeros_like(things)
+        for each, (left, top, across, down, _) in zip(filled, stats[order], strict=True):
+            each[top : top + down, left : left + across] = 1
+        boxes = torch.from_numpy(stats[order, :4]) / torch.tensor([width, height, width, height])
+        area = things.mean((1, 2))
+        cells = [int((y + h / 2) * 6) * 8 + int((x + w / 2) * 8) for x, y, w, h in boxes.tolist()]
+        rows, columns = torch.meshgrid(torch.arange(6), torch.arange(8), indexing="ij")
+        centres = torch.stack([(columns + 0.5) / 8, (rows + 0.5) / 6], -1).reshape(-1, 2)
+        probability = torch.full((48,), 1e-3).index_add(
+            0, torch.tensor(cells, dtype=torch.int64), area
+        )
+        return Detections(
+            boxes=boxes.float(),
+            confidence=area / max(float(area.sum()), 1e-9),
+            masks=things * self.mask,
+            bumps=filled * self.bump,
+            cells=torch.tensor(cells, dtype=torch.int64),
+            centres=centres,
+            probability=probability / probability.sum(),
+        )
 
 
 class BrightIsForeground:

@@ -9,7 +9,7 @@ import pytest
 from selfseg.data.ingesting import IngestSettings
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.protocols import ANNOTATED_FRAMES, INNER_FRAMES, STILLS
-from selfseg.prediction.benchmarks import Benchmark, find_benchmark
+from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.sources import AnnotatedSource, Preparation, SourceFrame
 from selfseg.prediction.video_trees import SEGTRACK
 from tests.unit.prediction.trees import block, write_labels, write_list, write_picture
@@ -266,3 +266,17 @@ def test_a_list_or_a_sequence_that_davis_lacks_is_named(tmp_path):
     write_list(root / "ImageSets" / "480p" / "val.txt", "/JPEGImages/480p/cat/0.jpg x")
     with pytest.raises(UserError, match="sequence cat lacks its frames or masks; unpack it again"):
         find_benchmark(root=str(root))
+
+
+def test_videos_to_choose_on_are_taken_out_of_what_is_scored(tmp_path):
+    benchmark = find_benchmark(root=str(davis(tmp_path, 2017)), benchmark="davis17")
+    scored_ones, validation = held_out(benchmark, ("cow",))
+    assert [source.name for source in scored_ones.sources] == ["dog"]
+    assert [source.name for source in validation.sources] == ["cow"]
+    assert scored_ones.name == "davis17 val, 2 of 30 without 1 for validation"
+    with pytest.raises(UsageError, match=r"--validation cat: not in davis17.* has cow, dog$"):
+        held_out(benchmark, ("cow", "cat"))
+    with pytest.raises(UsageError, match=r"--validation cow,dog: these are all of .* name fewer"):
+        held_out(benchmark, ("cow", "dog"))
+    with pytest.raises(UsageError, match="--validation: name at least one video"):
+        held_out(benchmark, ())

@@ -12,11 +12,13 @@ from selfseg.data.schema import decode_image, encode_image
 from selfseg.data.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.benchmarks import find_benchmark
-from selfseg.prediction.evaluate import Subject, evaluate, score_source
+from selfseg.prediction.evaluate import evaluate
 from selfseg.prediction.inputs import collection_sources, find_sources
 from selfseg.prediction.predict import predict
+from selfseg.prediction.scoring import score_source
 from selfseg.prediction.segment import model_segmenter
 from selfseg.prediction.sources import Preparation, local_source
+from selfseg.prediction.subjects import Subject
 from selfseg.prediction.truth import Truth, by_stem
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import BrightIsForeground, FastIsForeground, ingest, model_of

@@ -13,9 +13,11 @@ from selfseg.evaluation.protocols import INNER_FRAMES, score_frame
 from selfseg.evaluation.still_baselines import centre_ellipse
 from selfseg.prediction.baselines import baseline_segmenter
 from selfseg.prediction.benchmarks import Benchmark, counted, find_benchmark
-from selfseg.prediction.evaluate import Subject, evaluate, keep, record, score_source, write_json
+from selfseg.prediction.evaluate import evaluate, keep, record, write_json
+from selfseg.prediction.scoring import score_source
 from selfseg.prediction.segment import compute_device, model_segmenter
 from selfseg.prediction.sources import LocalSource, local_source
+from selfseg.prediction.subjects import Subject
 from selfseg.prediction.truth import Truth, by_stem
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks
 from tests.unit.prediction.scenes import BrightIsForeground, FastIsForeground, model_of
