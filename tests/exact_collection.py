@@ -17,6 +17,7 @@ from selfseg.data.manifest import (
     Manifest,
     ShardEntry,
     VideoEntry,
+    background_url,
     commit_manifest,
     index_url,
     newest_id,
@@ -38,6 +39,7 @@ def write_collection(
     shares: Sequence[float] = (0.2, 0.5, 0.3),
     with_flow: bool = True,
     with_masks: bool = False,
+    with_backgrounds: bool = False,
 ) -> Manifest:
     """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos."""
     used = gaps if with_flow else ()
@@ -62,6 +64,7 @@ def write_collection(
                 frames=len(scenes[name].frames),
                 sha256=hashlib.sha256(scenes[name].frames.tobytes()).hexdigest(),
                 masks_sha256=None,
+                background=_write_background(url, scenes[name]) if with_backgrounds else None,
             )
             for name in sorted(scenes)
         ),
@@ -127,6 +130,14 @@ def _camera(scene: Scene, gap: int) -> schema.PairMeta:
         camera_forward=((x, *rest), (y, *rest)),
         camera_backward=((-x, *rest), (-y, *rest)),
     )
+
+
+def _write_background(url: str, scene: Scene) -> str:
+    """Write what is behind a disc that is nowhere in half of the frames."""
+    data = schema.encode_background(np.median(scene.frames, axis=0).astype(np.uint8))
+    sha256 = hashlib.sha256(data).hexdigest()
+    storage.write(background_url(url, sha256), data)
+    return sha256
 
 
 def _write_shard(url: str, samples: list[Sample]) -> ShardEntry:

@@ -63,6 +63,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="file of torchvision's weights for RAFT; default: downloaded",
     )  # fmt: skip
     parser.add_argument(
+        "--background", metavar="median|none",
+        help="the scene without what moves, of videos from a camera at rest: the median of frames",
+    )  # fmt: skip
+    parser.add_argument(
         "--workers", type=_positive, metavar="N", help="processes; default: all CPUs"
     )
     parser.add_argument("--shard-megabytes", type=_positive, default=128, metavar="M")
@@ -115,8 +119,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _motion(args: argparse.Namespace) -> dict[str, Any]:
-    """Say how motion is measured, as far as the command says it."""
-    options = {"gaps": args.gaps, "flow": args.flow, "flow_weights": args.flow_weights}
+    """Say how motion and what is at rest are found, as far as the command says it."""
+    options = {
+        "gaps": args.gaps,
+        "flow": args.flow,
+        "flow_weights": args.flow_weights,
+        "background": args.background,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     if args.stills:
         for name in given:

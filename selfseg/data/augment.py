@@ -6,7 +6,7 @@ from typing import Annotated
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from pydantic import Field, field_validator
 
 from selfseg.config import Config
@@ -19,6 +19,7 @@ from selfseg.data.pairs import (
     PairAddress,
     gaps_of,
     on_grid,
+    read_background,
     read_pair,
     read_still,
     read_truth,
@@ -72,6 +73,7 @@ def draw_pair(
     augmentation: Augmentation,
     annotated: bool = False,
     moving: bool = True,
+    background: bool = False,
 ) -> Pair:
     """Read a sample as a pair on a grid, varied as the draws of `stream` say.
 
@@ -90,6 +92,7 @@ def draw_pair(
         annotated: read the sample's annotated mask too; the pair is then a forward one, whose
             first frame the mask is of.
         moving: read the sample's motion; otherwise its image alone, which is at rest.
+        background: read the video's background too; it is seen and lit as the image is.
     """
     record = collection.record(ordinal)
     drawn = uniforms(9, *stream, record.key).tolist()
@@ -110,21 +113,26 @@ def draw_pair(
     )
     if annotated:
         pair = replace(pair, truth=read_truth(record))
+    if background:
+        pair = replace(pair, background=read_background(collection, ordinal))
     pair = on_grid(pair, height, width, view)
     strengths = (augmentation.brightness, augmentation.contrast, augmentation.saturation)
     gains = [1 + s * (2 * u - 1) for s, u in zip(strengths, drawn[6:], strict=True)]
-    return replace(pair, image=relit(pair.image, *gains))
+    light = light_on(pair.image, *gains)
+    if pair.background is not None:
+        pair = replace(pair, background=cv2.transform(pair.background, light))
+    return replace(pair, image=cv2.transform(pair.image, light))
 
 
-def relit(
+def light_on(
     image: UInt8[np.ndarray, "h w 3"], brightness: float, contrast: float, saturation: float
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Scale an image's values, their differences from its mean, and those from grey.
+) -> Float64[np.ndarray, "3 4"]:
+    """Return what scales values, their differences from an image's mean, and those from grey.
 
-    1 changes nothing; contrast 0 leaves the mean alone, saturation 0 a grey image. Values beyond
-    the range are clipped.
+    1 changes nothing; contrast 0 leaves the mean alone, saturation 0 a grey image. It maps colours
+    (red, green, blue, 1) to colours; `cv2.transform` applies it, and clips what is out of range.
     """
     colours = saturation * np.eye(3) + (1 - saturation) * np.tile(LUMA, (3, 1))
     mean = LUMA @ cv2.mean(image)[:3]
     offset = brightness * (1 - contrast) * mean
-    return cv2.transform(image, np.c_[brightness * contrast * colours, np.full(3, offset)])
+    return np.c_[brightness * contrast * colours, np.full(3, offset)]

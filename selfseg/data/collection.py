@@ -21,6 +21,7 @@ from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import (
     Manifest,
     ShardEntry,
+    background_url,
     index_url,
     load_manifest,
     newest_id,
@@ -81,6 +82,7 @@ class Collection:
         self._spans = _table(entries, self._parts)
         self._keys = np.array([entry.key.encode() for entry in entries], dtype=np.bytes_)
         self._by_key = np.argsort(self._keys, kind="stable")
+        self._backgrounds = {video.id: video.background for video in manifest.videos}
 
     @classmethod
     def open(cls, url: str, manifest_id: str | None = None) -> "Collection":
@@ -123,6 +125,21 @@ class Collection:
         spans = {part: Span(*row) for part, row in rows if row[0] != ABSENT}
         return Record(self.key(ordinal), spans, partial(self._read, ordinal))
 
+    def background(self, ordinal: int) -> bytes:
+        """Return the image of a sample's scene without what moves, verified.
+
+        Raises:
+            UserError: it was not looked for at ingest, or it is damaged or gone.
+        """
+        video_id, _ = split_key(self.key(ordinal))
+        sha256 = self._backgrounds[video_id]
+        if sha256 is None:
+            raise UserError(
+                f"{self.url}: holds no backgrounds, which this method needs; ingest videos from a "
+                "camera at rest again with --background median"
+            )
+        return _verified(background_url(self.url, sha256), sha256)
+
     @cached_property
     def videos(self) -> dict[str, list[int]]:
         """Ordinals of each video's frames, in order; a name used twice becomes the video's id."""
@@ -147,13 +164,15 @@ class Collection:
         return data
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
-        url = index_url(self.url, shard.name)
-        data = storage.read(_local(url, shard.index_sha256))
-        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
-            raise UserError(
-                f"{url}: damaged: its content does not match the manifest; ingest again"
-            )
-        return parse_index(data)
+        return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
+
+
+def _verified(url: str, sha256: str) -> bytes:
+    """Read an object that must have this content."""
+    data = storage.read(_local(url, sha256))
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UserError(f"{url}: damaged: its content does not match the manifest; ingest again")
+    return data
 
 
 def _local(url: str, sha256: str) -> str:

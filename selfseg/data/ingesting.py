@@ -13,6 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from selfseg.config import Config
 from selfseg.data import schema
+from selfseg.data.backgrounds import MedianImage
 from selfseg.data.dis_matching import DisMatcher, DisSettings
 from selfseg.data.motion import Matchable, Matcher, Motion, matchable, measure, resize
 from selfseg.data.videos import BrokenVideoError, Frame, Video
@@ -45,6 +46,10 @@ class IngestSettings(Config):
 
     flow_scale: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Height of stored flow, in units of `height`."""
+
+    background: Literal["none", "median"] = "none"
+    """How a video's scene without what moves is found: as the median of its frames, which wants a
+    camera at rest; or not at all."""
 
     jpeg_quality: Annotated[int, Field(ge=1, le=100)] = 92
     """Quality of stored frames."""
@@ -142,7 +147,11 @@ def moving_frames(
 
 
 def samples(
-    video: Video, video_id: str, settings: IngestSettings, masks: Path | None
+    video: Video,
+    video_id: str,
+    settings: IngestSettings,
+    masks: Path | None,
+    scene: MedianImage | None = None,
 ) -> Iterator[Sample]:
     """Turn a video into samples, one after another.
 
@@ -152,12 +161,15 @@ def samples(
         settings: what to compute and how to store it.
         masks: folder of the video's ground truth, %05d.png; or the file of a single image's.
             Frames without a file have none.
+        scene: is shown every frame as it is stored.
 
     Raises:
         BrokenVideoError: a frame or a mask that cannot be read, or of another size.
     """
     sizes = grid_sizes(settings, video.height, video.width)
     for moving in moving_frames(video, settings):
+        if scene:
+            scene.add(moving.image)
         meta = _meta(video, video_id, moving, sizes)
         parts = {
             schema.IMAGE: schema.encode_image(moving.image, settings.jpeg_quality),

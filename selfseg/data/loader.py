@@ -139,11 +139,13 @@ def batches(
     world_size: int,
     annotated: bool = False,
     moving: bool = True,
+    background: bool = False,
 ) -> Generator[FramePairs]:
     """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
 
     Closing the generator ends its processes. `annotated`: with masks, for a supervised method.
     `moving`: with motion; otherwise everything is at rest, for a method that sees images alone.
+    `background`: with each video's background, for a method that wants it.
 
     Raises:
         UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
@@ -158,6 +160,7 @@ def batches(
         world_size=world_size,
         annotated=annotated,
         moving=moving,
+        background=background,
     )
     return _stream(dataset, config.loader_processes, step)
 
@@ -175,14 +178,17 @@ class _Batches(Dataset["FramePairs | UserError"]):
         world_size: int,
         annotated: bool,
         moving: bool,
+        background: bool,
     ) -> None:
         self.collection, self.config, self.seed = collection, config, seed
         self.rank, self.world_size = rank, world_size
-        self.annotated, self.moving = annotated, moving
+        self.annotated, self.moving, self.background = annotated, moving, background
         self.order = reading_order(
             collection, config, seed=seed, annotated=annotated, moving=moving
         )
         self.ordinals = readable(collection, config, annotated=annotated, moving=moving)
+        if background and len(self.ordinals):
+            collection.background(int(self.ordinals[0]))  # or say at once that there is none
 
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
@@ -200,6 +206,7 @@ class _Batches(Dataset["FramePairs | UserError"]):
                     augmentation=config.augmentation,
                     annotated=self.annotated,
                     moving=self.moving,
+                    background=self.background,
                 )
                 for sample in self.order.part(step, rank=self.rank, world_size=self.world_size)
             ]

@@ -6,6 +6,7 @@ Under the collection's URL:
     manifest-<id>.json         `Manifest`; the id is the SHA-256 of the file
     shards/<name>.tar          plain WebDataset tars; the name is the head of their SHA-256
     shards/<name>.idx          see `selfseg.data.index`
+    backgrounds/<sha256>.png   scenes without what moves, of videos from a camera at rest
 """
 
 import hashlib
@@ -31,6 +32,8 @@ class VideoEntry(Config):
     """Of the file, or of the frames of the folder in order."""
     masks_sha256: str | None
     """Of its ground-truth masks in order; none were given: null."""
+    background: str | None = None
+    """SHA-256, and name, of the image of its scene without what moves; not looked for: null."""
 
 
 class SkippedEntry(Config):
@@ -96,6 +99,11 @@ def shard_url(collection: str, name: str) -> str:
 def index_url(collection: str, name: str) -> str:
     """Address a shard's index."""
     return storage.join(collection, "shards", f"{name}.idx")
+
+
+def background_url(collection: str, sha256: str) -> str:
+    """Address the image of a video's background."""
+    return storage.join(collection, "backgrounds", f"{sha256}.png")
 
 
 def manifest_url(collection: str, manifest_id: str) -> str:

@@ -52,6 +52,8 @@ class Pair:
     image: RGB, 0 ... 255; its grid may be another than that of the motion
     flow, flow_back, camera, camera_back: (x, y), pixels of their own grid
     truth: the frame's annotated mask, [0, 1], on a grid of its own; None unless it is asked for
+    background: the video's scene without what moves; RGB, 0 ... 255, on the image's grid; None
+        unless it is asked for
     """
 
     key: str
@@ -61,6 +63,7 @@ class Pair:
     camera: FlowField
     camera_back: FlowField
     truth: Float32[np.ndarray, "rows columns 1"] | None = None
+    background: UInt8[np.ndarray, "height width 3"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,11 @@ def pairs_from(collection: Collection, ordinal: int, gaps: Sequence[int]) -> lis
 def read_truth(record: Record) -> Float32[np.ndarray, "rows columns 1"]:
     """Read the annotated mask of a record that has one."""
     return decode_mask(record.read(MASK)).astype(np.float32)[..., None]
+
+
+def read_background(collection: Collection, ordinal: int) -> UInt8[np.ndarray, "height width 3"]:
+    """Read and decode the background of a record's video."""
+    return decode_image(collection.background(ordinal))
 
 
 def read_pair(collection: Collection, address: PairAddress, camera: CameraModel) -> Pair:
@@ -167,12 +175,14 @@ def on_grid(pair: Pair, height: int, width: int, view: Crop = WHOLE_FRAME) -> Pa
         _seen_flow(pair.camera, view, height, width),
         _seen_flow(pair.camera_back, view, height, width),
         None if pair.truth is None else _seen(pair.truth, view, height, width),
+        None if pair.background is None else _seen(pair.background, view, height, width),
     )
 
 
 def to_batch(pairs: Sequence[Pair]) -> FramePairs:
-    """Stack pairs on one grid; all or none know their truth."""
+    """Stack pairs on one grid; all or none know their truth, or their background."""
     truths = [pair.truth for pair in pairs if pair.truth is not None]
+    backgrounds = [pair.background for pair in pairs if pair.background is not None]
     return FramePairs(
         image=_stacked([pair.image for pair in pairs]).mul_(1 / 255),
         flow=_stacked([pair.flow for pair in pairs]),
@@ -181,6 +191,7 @@ def to_batch(pairs: Sequence[Pair]) -> FramePairs:
         camera_back=_stacked([pair.camera_back for pair in pairs]),
         keys=tuple(pair.key for pair in pairs),
         truth=_stacked(truths) if truths else None,
+        background=_stacked(backgrounds).mul_(1 / 255) if backgrounds else None,
     )
 
 

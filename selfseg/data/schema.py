@@ -109,6 +109,11 @@ def encode_image(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
     return _encode(".jpg", image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, quality)
 
 
+def encode_background(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Compress an RGB image without loss."""
+    return _encode(".png", image[..., ::-1])
+
+
 def decode_image(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     """Return an RGB image."""
     return _decode(data, cv2.IMREAD_COLOR_RGB)

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from selfseg import storage
 from selfseg.config import Config
+from selfseg.data.backgrounds import MedianImage
 from selfseg.data.ingesting import IngestSettings, Sample, samples
-from selfseg.data.manifest import VideoEntry
+from selfseg.data.manifest import VideoEntry, background_url
+from selfseg.data.schema import encode_background
 from selfseg.data.sources import SourceVideo
 from selfseg.data.videos import open_video
 
@@ -54,6 +56,8 @@ def spool(
 ) -> Ledger:
     """Compute a video's samples and leave them in the collection's spool, the ledger last.
 
+    Its background, if it is wanted, is at its final place by then.
+
     Args:
         video: what to read.
         collection: URL.
@@ -66,9 +70,10 @@ def spool(
     """
     runs: list[Run] = []
     done = 0
+    scene = MedianImage() if settings.background == "median" else None
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "spool.tar"
-        stream = samples(open_video(video.path), video.id, settings, video.masks)
+        stream = samples(open_video(video.path), video.id, settings, video.masks, scene)
         for run in write_runs(stream, path):
             runs.append(run)
             done += run.samples
@@ -80,6 +85,7 @@ def spool(
         frames=done,
         sha256=video.sha256,
         masks_sha256=video.masks_sha256,
+        background=scene and _publish_background(collection, scene),
     )
     ledger = Ledger(video=entry, runs=tuple(runs))
     ledger_url = spool_url(collection, video, settings, "json")
@@ -94,6 +100,14 @@ def spooled(video: SourceVideo, collection: str, settings: IngestSettings) -> Le
         return Ledger.model_validate_json(storage.read(url))
     except storage.MissingObject:
         return None
+
+
+def _publish_background(collection: str, scene: MedianImage) -> str:
+    """Write the image under its SHA-256, which is returned."""
+    data = encode_background(scene.result())
+    sha256 = hashlib.sha256(data).hexdigest()
+    storage.write(background_url(collection, sha256), data)
+    return sha256
 
 
 def write_runs(stream: Iterable[Sample], path: Path) -> Iterator[Run]:

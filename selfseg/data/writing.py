@@ -20,6 +20,7 @@ from selfseg.data.manifest import (
     ShardEntry,
     commit_manifest,
     index_url,
+    newest_id,
     shard_url,
 )
 from selfseg.data.spooling import Ledger, Run
@@ -27,6 +28,7 @@ from selfseg.errors import UsageError, UserError
 
 OURS = re.compile(
     r"LATEST|manifest-[0-9a-f]{64}\.json|shards/[0-9a-f]{16}\.(tar|idx)|spool/[0-9a-f]{16}\.(tar|json)"
+    r"|backgrounds/[0-9a-f]{64}\.png"
 )
 
 
@@ -131,10 +133,12 @@ def commit(collection: str, manifest: Manifest) -> None:
 
 
 def sweep(collection: str, manifest: Manifest) -> None:
-    """Remove spooled videos, and what runs that never ended left behind."""
-    kept = {LATEST, f"manifest-{manifest.id}.json"}
+    """Remove spooled videos, and what runs that never ended left beside the newest manifest."""
+    # Not the manifest's own id: a setting that came later would change it.
+    kept = {LATEST, f"manifest-{newest_id(collection)}.json"}
     kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
     kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
+    kept |= {f"backgrounds/{video.background}.png" for video in manifest.videos}
     for name in storage.listing(collection):
         if name not in kept and OURS.fullmatch(name):
             storage.delete(storage.join(collection, name))

@@ -84,6 +84,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         world_size=worker.world_size,
         annotated=method.supervised,
         moving=method.views != ("static",),
+        background=method.wants_background,
     )
     plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
     wandb = payload["wandb"]

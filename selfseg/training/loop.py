@@ -157,6 +157,9 @@ def to_device(batch: FramePairs, device: torch.device) -> FramePairs:
         camera=batch.camera.to(device, non_blocking=True),
         camera_back=batch.camera_back.to(device, non_blocking=True),
         truth=None if batch.truth is None else batch.truth.to(device, non_blocking=True),
+        background=(
+            None if batch.background is None else batch.background.to(device, non_blocking=True)
+        ),
     )
 
 

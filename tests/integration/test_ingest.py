@@ -78,16 +78,20 @@ def written(*arguments: object) -> Manifest:
 
 
 def test_the_same_videos_give_the_same_collection_in_a_folder_and_on_s3(
-    tmp_path, s3, videos, masks
+    tmp_path, s3, videos, masks, monkeypatch
 ):
     folder, bucket = tmp_path / "collection", f"{s3}/{uuid4().hex}"
-    options = ("--masks", masks, "--shard-megabytes", 1)
+    options = ("--masks", masks, "--shard-megabytes", 1, "--background", "median")
     here = written(videos, "--output", folder, "--workers", 1, *options)
     there = written(videos, "--output", bucket, "--workers", 2, *options)
     assert here.id == there.id
     assert storage.listing(str(folder)) == storage.listing(bucket)
     for name in storage.listing(bucket):
         assert storage.read(storage.join(bucket, name)) == (folder / name).read_bytes()
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    local, remote = Collection.open(str(folder)), Collection.open(bucket)
+    assert len({remote.background(ordinal) for ordinal in range(len(remote))}) == len(SCENES)
+    assert all(local.background(n) == remote.background(n) for n in range(len(local)))
 
 
 def test_the_manifest_says_what_was_ingested(tmp_path, videos, masks):
@@ -163,6 +167,7 @@ def test_what_makes_no_sense_for_stills_is_a_mistake(tmp_path, videos, refused):
     for given, reason in (
         ((folder, "--flow", "dis"), "--flow: nothing moves in stills; leave it out, or --stills"),
         ((folder, "--gaps", "1"), "--gaps: nothing moves"),
+        ((folder, "--background", "median"), "--background: nothing moves"),
         ((folder, "--masks", videos), f"expected {videos / '00000.png'}"),
         ((videos / "east.mp4",), "east.mp4: not an image"),
     ):
@@ -228,6 +233,7 @@ def test_an_output_that_holds_another_collection_is_refused(tmp_path, videos, re
         ((videos, "--height", 48, "--gaps", "1,2"), "differs in height"),
         ((videos / "east.mp4", *SMALL), "differs in videos"),
         ((videos, "--shard-megabytes", 3, *SMALL), "differs in shard size"),
+        ((videos, "--background", "median", *SMALL), "differs in background"),
     ):
         code, line = refused(*given, "--output", tmp_path / "c")
         assert code == 2
@@ -237,7 +243,12 @@ def test_an_output_that_holds_another_collection_is_refused(tmp_path, videos, re
 
 @pytest.mark.parametrize(
     ("option", "named"),
-    [(("--height", 2), "height"), (("--gaps", "0"), "gaps"), (("--flow", "magic"), "flow")],
+    [
+        (("--height", 2), "height"),
+        (("--gaps", "0"), "gaps"),
+        (("--flow", "magic"), "flow"),
+        (("--background", "mean"), "background"),
+    ],
 )
 def test_a_wrong_setting_is_named(tmp_path, videos, refused, option, named):
     code, line = refused(videos, "--output", tmp_path / "c", *option)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import ray
-from scenes import Settings, scene
+from scenes import CANVAS, Settings, camera_path, photograph, scene, seen
 
 from selfseg.data import schema
 from selfseg.data.collection import Collection
@@ -32,7 +32,8 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     make_scenes.main([str(scenes), *sizes, "--camera", "still"])
     url = str(scenes.parent / "collection")
     given = (str(scenes / "videos"), "--masks", str(scenes / "masks"), "--output", url)
-    shard_videos.main([*given, "--height", "64", "--gaps", "1", "--workers", "1"])
+    options = ("--height", "64", "--gaps", "1", "--workers", "1", "--background", "median")
+    shard_videos.main([*given, *options])
     return Collection.open(url)
 
 
@@ -47,3 +48,13 @@ def test_scenes_are_ingested_frame_by_frame_with_their_masks(collection):
             assert abs(image - frame).mean() < 6  # JPEG
             mask = schema.decode_mask(record.read(schema.MASK))
             np.testing.assert_array_equal(mask, labels > 0)
+
+
+def test_before_a_camera_at_rest_the_figure_vanishes_from_the_background(collection):
+    for video, ordinals in enumerate(collection.videos.values()):
+        canvas = photograph(MADE, video, *(side * MADE.size for side in CANVAS))
+        expected = seen(canvas, camera_path(MADE, video)[0], MADE.size).astype(int)
+        covered = np.mean([labels > 0 for _, labels in scene(MADE, video)], axis=0)
+        assert covered.max() > 0
+        found = schema.decode_image(collection.background(ordinals[0]))
+        np.testing.assert_array_equal(found[covered < 0.5], expected[covered < 0.5])

@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 
-from selfseg.data.augment import Augmentation, draw_pair, relit
+from selfseg.data.augment import Augmentation, draw_pair, light_on
 from selfseg.data.collection import Collection
 from selfseg.data.pairs import Pair, PairAddress, on_grid, read_pair
 from selfseg.errors import UsageError
@@ -95,6 +96,10 @@ def test_crops_stay_in_range_and_differ(collection):
 def test_a_crop_range_upside_down_is_refused():
     with pytest.raises(UsageError, match="least side comes first"):
         Augmentation.parse({"crop": (1.0, 0.5)}, origin="recipe.toml")
+
+
+def relit(image: np.ndarray, *gains: float) -> np.ndarray:
+    return cv2.transform(image, light_on(image, *gains))
 
 
 def test_light_of_one_changes_nothing():

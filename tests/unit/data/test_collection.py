@@ -140,6 +140,24 @@ def test_a_missing_shard_is_named(own_url):
         collection.record(0).read(schema.META)
 
 
+def test_a_background_is_that_of_the_samples_own_video(tmp_path):
+    write_collection(str(tmp_path), SCENES, with_backgrounds=True)
+    collection = Collection.open(str(tmp_path))
+    for name, ordinals in collection.videos.items():
+        expected = np.median(SCENES[name].frames, axis=0).astype(np.uint8)
+        for ordinal in ordinals:
+            found = schema.decode_image(collection.background(ordinal))
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_changed_background_is_refused(tmp_path):
+    write_collection(str(tmp_path), SCENES, with_backgrounds=True)
+    for path in (tmp_path / "backgrounds").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"backgrounds/.*\.png: damaged: .*ingest again"):
+        Collection.open(str(tmp_path)).background(0)
+
+
 def test_a_changed_index_is_refused(own_url):
     index = shards_of(own_url, "idx")[0]
     index.write_bytes(index.read_bytes().replace(b"image.jpg", b"image.jpf", 1))

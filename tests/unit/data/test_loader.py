@@ -151,6 +151,60 @@ def test_a_collection_without_masks_is_refused_by_who_learns_from_them(tmp_path)
 
 
 @pytest.fixture(scope="module")
+def at_rest(tmp_path_factory):
+    """Film two discs from a camera at rest, so fast that they are nowhere twice."""
+    scenes = {
+        "left": moving_disc(7, velocity=(9, 0), start=(4, 24), radius=9),
+        "down": moving_disc(5, velocity=(0, 12), start=(32, 0), radius=9, seed=5),
+    }
+    folder = str(tmp_path_factory.mktemp("at_rest"))
+    write_collection(folder, scenes, with_masks=True, with_backgrounds=True)
+    return Collection.open(folder)
+
+
+def test_a_background_is_seen_and_lit_as_its_image_is(at_rest):
+    endless = batches(
+        at_rest,
+        CONFIG.override({"augmentation.crop": [0.5, 0.9]}),
+        seed=5,
+        step=0,
+        rank=0,
+        world_size=1,
+        annotated=True,
+        background=True,
+    )
+    for batch in islice(endless, 8):
+        assert batch.truth is not None
+        assert batch.background is not None
+        assert 0 <= batch.background.min() < batch.background.max() <= 1
+        outside = (batch.truth == 0).float()
+        count = outside.sum((1, 2, 3))
+        apart = (batch.image - batch.background).mean(1, keepdim=True) * outside
+        mirrored = (batch.image - batch.background.flip(3)).mean(1, keepdim=True) * outside
+        # JPEG is off by as much above as below; another light, or another view, is not.
+        assert (apart.sum((1, 2, 3)) / count).abs().max() < 0.002
+        assert (4 * apart.abs().sum((1, 2, 3)) < mirrored.abs().sum((1, 2, 3))).all()
+
+
+def test_a_reversed_pair_has_the_background_of_its_video(at_rest):
+    reverse = CONFIG.override({"augmentation.reverse": 1})
+    endless = batches(at_rest, reverse, seed=5, step=0, rank=0, world_size=1, background=True)
+    for batch in islice(endless, 8):
+        assert batch.background is not None
+        apart = (batch.image - batch.background).abs().mean((1, 2, 3))
+        assert apart.max() < 0.08
+
+
+def test_without_being_asked_no_batch_holds_a_background(at_rest):
+    assert all(batch.background is None for batch in read(at_rest, 2))
+
+
+def test_a_collection_without_backgrounds_is_refused_at_once_by_who_wants_them(collection):
+    with pytest.raises(UserError, match=r"holds no backgrounds.*with --background median$"):
+        batches(collection, CONFIG, seed=5, step=0, rank=0, world_size=1, background=True)
+
+
+@pytest.fixture(scope="module")
 def stills(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("stills"))
     write_collection(folder, SCENES, with_flow=False)

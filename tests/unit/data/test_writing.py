@@ -18,6 +18,7 @@ from selfseg.data.manifest import (
     Manifest,
     ShardEntry,
     VideoEntry,
+    background_url,
     index_url,
     load_manifest,
     manifest_url,
@@ -28,6 +29,7 @@ from selfseg.data.spooling import RUN_SAMPLES, Ledger, write_runs
 from selfseg.data.writing import Piece, commit, deal, publish_shard, refuse_strangers, sweep
 from selfseg.errors import UsageError, UserError
 
+VIDEO = VideoEntry(id="a-0", name="a", frames=1, sha256="", masks_sha256=None)
 VIDEOS = {"a-00000000": 20, "b-11111111": 13, "c-22222222": 1, "d-33333333": 30}
 
 
@@ -167,6 +169,16 @@ def test_committing_leaves_the_collection_and_nothing_else(tmp_path):
     assert all(Path(shard_url(str(tmp_path), entry.name)).exists() for entry in entries)
 
 
+def test_sweeping_leaves_the_backgrounds_that_are_named(tmp_path):
+    kept, orphan = "a" * 64, "b" * 64
+    for name in (kept, orphan):
+        storage.write(background_url(str(tmp_path), name), b"scene")
+    refuse_strangers(str(tmp_path))
+    tree = manifest([]).model_dump() | {"videos": [VIDEO.model_dump() | {"background": kept}]}
+    commit(str(tmp_path), Manifest.parse(tree, origin="test"))
+    assert storage.listing(str(tmp_path / "backgrounds")) == [f"{kept}.png"]
+
+
 def test_sweeping_does_not_touch_what_is_not_ours(tmp_path):
     (tmp_path / "holiday.mp4").write_bytes(b"dear to someone")
     (tmp_path / "shards").mkdir()
@@ -202,14 +214,19 @@ def test_a_damaged_manifest_is_named(tmp_path):
 
 def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_path):
     commit(str(tmp_path), manifest([]))
-    tree = json.loads(manifest([]).to_bytes())
-    del tree["settings"]["jpeg_quality"]
+    tree = json.loads(manifest([]).to_bytes()) | {"videos": [VIDEO.model_dump()]}
+    del tree["settings"]["jpeg_quality"], tree["settings"]["background"]
+    del tree["videos"][0]["background"]
     data = json.dumps(tree).encode()
     old = hashlib.sha256(data).hexdigest()
     Path(manifest_url(str(tmp_path), old)).write_bytes(data)
     collection = Collection.open(str(tmp_path), old)
     assert collection.manifest_id == old
     assert collection.manifest.settings == manifest([]).settings
+    assert collection.manifest.videos == (VIDEO,)
+    (tmp_path / "LATEST").write_text(f"{old}\n")
+    sweep(str(tmp_path), load_manifest(str(tmp_path)))
+    assert Collection.open(str(tmp_path)).manifest_id == old
 
 
 def test_a_place_without_a_collection_is_named_with_the_remedy(tmp_path):

@@ -1,9 +1,12 @@
 """What one step of the loop does to the players, and what its randomness depends on."""
 
+from dataclasses import fields
+
 import torch
 from torch import nn
 
-from selfseg.training.loop import Cast, LoopConfig, Progress, Step, train
+from selfseg.contracts import FramePairs
+from selfseg.training.loop import Cast, LoopConfig, Progress, Step, to_device, train
 from selfseg.training.optimisers import AdamConfig, OptimisersConfig, build_optimisers
 from selfseg.training.worker import AcceleratedWorker, seed_step
 from tests.toy import Game, toy_batches
@@ -119,6 +122,15 @@ def test_draws_depend_on_seed_step_and_rank_alone():
     others = [draw(0, 2, 3), draw(1, 0, 3), draw(1, 2, 0), draw(12, 3, 0), draw(1, 23, 0)]
     assert len({base, *others}) == 6
     assert base[0] != base[1]
+
+
+def test_everything_in_a_batch_goes_to_the_device():
+    frame, mask = torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4)
+    flow = torch.zeros(1, 2, 4, 4)
+    batch = FramePairs(frame, flow, flow, flow, flow, ("k",), truth=mask, background=frame)
+    moved = to_device(batch, torch.device("meta"))
+    tensors = [getattr(moved, field.name) for field in fields(moved) if field.name != "keys"]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
 
 
 def test_only_who_moves_drops_out():
