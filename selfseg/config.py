@@ -2,12 +2,16 @@
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from selfseg.errors import UsageError
+
+NULL = "null"
+"""A value that some settings may have, for which TOML has no word."""
 
 
 class Config(BaseModel):
@@ -33,12 +37,7 @@ class Config(BaseModel):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Parse a TOML file; a misspelt key is an error that names the file and the key."""
-        try:
-            return cls.parse(tomllib.loads(path.read_text()), origin=str(path))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: not TOML: {error}") from None
+        return cls.parse(read_tree(path), origin=str(path))
 
     def override(self, changes: Mapping[str, Any]) -> Self:
         """Return a copy with dotted paths replaced, e.g. {"optim.learning_rate": 3e-4}.
@@ -46,24 +45,62 @@ class Config(BaseModel):
         The command line, Ray Tune and the tests all change settings through here, so every
         value is validated the same way wherever it came from.
         """
-        tree = self.model_dump(mode="json")
-        for path, value in changes.items():
-            *parents, leaf = path.split(".")
-            node = tree
-            for parent in parents:
-                child: Any = node.get(parent)
-                if not isinstance(child, dict):
-                    raise UsageError(f"setting {path}: {'.'.join(parents)} holds no settings")
-                node = cast(dict[str, Any], child)
-            node[leaf] = value
+        tree = changed(self.model_dump(mode="json"), changes, origin="setting")
         return type(self).parse(tree, origin="setting")
 
 
+def read_tree(path: Path) -> dict[str, Any]:
+    """Read a TOML file's tables as they are.
+
+    Raises:
+        UsageError: there is none, or it is something else.
+    """
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from None
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `below` with the values of `above`; a table in both is laid over key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        old: Any = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = laid_over(cast(dict[str, Any], old), cast(dict[str, Any], value))
+        else:
+            merged[key] = value
+    return merged
+
+
+def changed(tree: Mapping[str, Any], changes: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
+    """Return `tree` with what lies at dotted paths replaced.
+
+    Raises:
+        UsageError: a path leads through something that is no table.
+    """
+    result = deepcopy(dict(tree))
+    for path, value in changes.items():
+        *parents, leaf = path.split(".")
+        node = result
+        for parent in parents:
+            child: Any = node.get(parent)
+            if not isinstance(child, dict):
+                raise UsageError(f"{origin} {path}: {'.'.join(parents)} holds no settings")
+            node = cast(dict[str, Any], child)
+        node[leaf] = value
+    return result
+
+
 def parse_change(text: str) -> tuple[str, object]:
-    """Split "path=value"; the value is TOML, or a plain string if it is not."""
+    """Split "path=value"; the value is TOML, null, or a plain string if it is neither."""
     path, equals, value = text.partition("=")
     if not (path and equals):
         raise UsageError(f"--set {text}: expected a.b=value")
+    if value == NULL:
+        return path, None
     try:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

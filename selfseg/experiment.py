@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from selfseg.config import Config
+from selfseg.config import Config, changed, laid_over, read_tree
 from selfseg.contracts import Method, Phase
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import DataConfig
@@ -101,6 +101,50 @@ def recipe_path(recipe: str) -> Path:
         known = ", ".join(recipe_names())
         raise UsageError(f"no recipe {recipe}: give the path of a .toml file, or one of {known}")
     return path
+
+
+def read_recipe(recipe: str) -> ExperimentConfig:
+    """Read a recipe by name, or one's own TOML file; it may build on another, see `Basis`.
+
+    Raises:
+        UsageError: one line that names the file and the key that is wrong.
+    """
+    return _read(recipe_path(recipe), ())
+
+
+class Basis(Config):
+    """What a recipe says before its settings, which then are only those that differ."""
+
+    base: str | None = None
+    """The recipe that it builds on, complete by itself: a name, or a path beside the file. Tables
+    are laid over it key by key."""
+
+    null: tuple[str, ...] = ()
+    """Dotted paths of settings that are null, for which TOML has no word."""
+
+
+def _read(path: Path, built_on_it: tuple[Path, ...]) -> ExperimentConfig:
+    """Read a recipe, given those that build on it."""
+    tree = read_tree(path)
+    said = {key: tree.pop(key) for key in Basis.model_fields if key in tree}
+    basis = Basis.parse(said, origin=str(path))
+    if basis.base is not None:
+        # What is wrong from here on is this file's doing: the base by itself is not.
+        tree = laid_over(_base(path, basis.base, built_on_it).model_dump(mode="json"), tree)
+    tree = changed(tree, dict.fromkeys(basis.null), origin=f"{path}: null")
+    return ExperimentConfig.parse(tree, origin=str(path))
+
+
+def _base(path: Path, base: str, built_on_it: tuple[Path, ...]) -> ExperimentConfig:
+    """Read what the recipe at `path` builds on."""
+    try:
+        found = recipe_path(str(path.parent / base) if base.endswith(".toml") else base)
+    except UsageError as error:
+        raise UsageError(f"{path}: base: {error}") from None
+    chain = (*built_on_it, path.resolve())
+    if found.resolve() in chain:
+        raise UsageError(f"{path}: base: {base} builds on this file itself")
+    return _read(found, chain)
 
 
 def build_method(config: MethodConfig) -> Method:

@@ -30,7 +30,7 @@ from torch.nn.utils import clip_grad_value_, clip_grads_with_norm_, get_total_no
 from torch.optim import Optimizer
 
 from selfseg.contracts import FramePairs
-from selfseg.experiment import ExperimentConfig, build_method, recipe_path
+from selfseg.experiment import ExperimentConfig, build_method, read_recipe
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import session
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("recipe", nargs="?", default="dystab_dynamic_cpu")
     parser.add_argument("--blocks", type=int, default=40, help="turns of each (default: 40)")
     arguments = parser.parse_args()
-    config = ExperimentConfig.read(recipe_path(arguments.recipe))
+    config = read_recipe(arguments.recipe)
     print(json.dumps(compare(config, arguments.blocks)))
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from selfseg.experiment import ExperimentConfig, build_method, recipe_names, recipe_path
+from selfseg.experiment import build_method, read_recipe, recipe_names, recipe_path
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_builds_its_method(name):
-    config = ExperimentConfig.read(recipe_path(name))
+    config = read_recipe(name)
     method = build_method(config.method)
     assert method.player_at(0) in method.players
 

@@ -1,6 +1,8 @@
+from copy import deepcopy
+
 import pytest
 
-from selfseg.config import Config, parse_change
+from selfseg.config import Config, laid_over, parse_change
 from selfseg.errors import UsageError
 
 
@@ -35,10 +37,27 @@ def test_a_wrong_change_names_the_path_and_what_is_wrong(change, message):
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("a.b=3", 3), ("a.b=[1, 2]", [1, 2]), ("a.b=true", True), ("a.b=cosine", "cosine")],
+    [
+        ("a.b=3", 3),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b=true", True),
+        ("a.b=null", None),
+        ("a.b=cosine", "cosine"),
+    ],
 )
-def test_the_value_of_a_change_is_toml_or_else_text(text, value):
+def test_the_value_of_a_change_is_toml_or_null_or_else_text(text, value):
     assert parse_change(text) == ("a.b", value)
+
+
+def test_tables_are_laid_over_key_by_key_and_neither_is_changed():
+    below = {"engine": {"power": 1.0, "valves": {"inlet": 2, "outlet": 2}}, "doors": [1, 2]}
+    above = {"engine": {"valves": {"outlet": 3}, "gears": 5}, "doors": [4]}
+    kept = deepcopy((below, above))
+    assert laid_over(below, above) == {
+        "engine": {"power": 1.0, "valves": {"inlet": 2, "outlet": 3}, "gears": 5},
+        "doors": [4],
+    }
+    assert (below, above) == kept
 
 
 def test_a_change_without_a_value_is_refused():

@@ -7,7 +7,7 @@ import pytest
 
 from selfseg import storage
 from selfseg.errors import UserError
-from selfseg.experiment import ExperimentConfig, recipe_path
+from selfseg.experiment import read_recipe
 from selfseg.reporting.collect import read_run
 from selfseg.reporting.gallery import Gallery
 from selfseg.reporting.page import compose, fold
@@ -197,7 +197,7 @@ def test_the_sentence_at_the_top_says_what_people_had_to_give(run_url, recipe, e
     write_journal(run_url)
     if recipe:
         run = json.loads(storage.read(storage.join(run_url, "run.json")))
-        config = ExperimentConfig.read(recipe_path(recipe))
+        config = read_recipe(recipe)
         write(run_url, "run.json", run | {"settings": config.model_dump(mode="json")})
     page = compose(read_run(run_url), NO_PICTURES)
     assert page.sentence.endswith(ending)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from selfseg.errors import UsageError
-from selfseg.experiment import ExperimentConfig, recipe_path
+from selfseg.experiment import read_recipe
 from selfseg.prediction.benchmarks import SPLITS
 from selfseg.reporting.collect import dotted
 from selfseg.reporting.papers import Paper, Row, find_table, holds
@@ -94,7 +94,7 @@ def test_our_lines_come_from_recipes_that_meet_their_conditions(name):
     counterparts = [counterpart for row in table.rows for counterpart in row.ours]
     assert counterparts
     for counterpart in counterparts:
-        recipe = ExperimentConfig.read(recipe_path(counterpart.recipe or table.recipe))
+        recipe = read_recipe(counterpart.recipe or table.recipe)
         facts = dict(dotted(recipe.model_dump(mode="json")))
         wanted = counterpart.where[0]
         about_run = {fact: wanted[fact] for fact in wanted if fact in facts}

@@ -1,11 +1,11 @@
 import pytest
 
-from selfseg.experiment import ExperimentConfig, recipe_path
+from selfseg.experiment import read_recipe
 from selfseg.reporting.plan import Plan, read_plan
 
 
 def settings(recipe: str, **changes: object) -> dict[str, object]:
-    config = ExperimentConfig.read(recipe_path(recipe))
+    config = read_recipe(recipe)
     return config.override(changes).model_dump(mode="json")
 
 
