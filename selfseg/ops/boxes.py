@@ -39,7 +39,7 @@ def crop(
 
 
 def paste(
-    patch: Float[Tensor, "n c s s"],
+    patch: Float[Tensor, "n c rows columns"],
     boxes: Boxes,
     height: int,
     width: int,
@@ -109,8 +109,8 @@ def _grid(
 def _beyond_edges(boxes: Boxes, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return how far columns and rows lie beyond the box's nearest edge; shares of the side."""
     x, y, box_width, box_height = (value.view(-1, 1, 1, 1) for value in boxes.unbind(1))
-    columns = (torch.arange(width, device=boxes.device) + 0.5) / width
-    rows = (torch.arange(height, device=boxes.device) + 0.5) / height
+    columns = (torch.arange(width, dtype=boxes.dtype, device=boxes.device) + 0.5) / width
+    rows = (torch.arange(height, dtype=boxes.dtype, device=boxes.device) + 0.5) / height
     distance_x = (columns.view(1, 1, 1, -1) - x).abs() - box_width / 2
     distance_y = (rows.view(1, 1, -1, 1) - y).abs() - box_height / 2
     return distance_x, distance_y

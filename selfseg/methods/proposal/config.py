@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from selfseg.config import Config
+from selfseg.nets.crop_autoencoder import STRIDE
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Widths = Annotated[tuple[PositiveInt, ...], MinLen(2)]
@@ -124,8 +125,11 @@ class AutoencoderConfig(Config):
     """Whether a bump that fades towards the box's edges weighs the crop and the mask."""
 
     @model_validator(mode="after")
-    def _can_have_its_weights(self) -> "AutoencoderConfig":
+    def _can_be_built(self) -> "AutoencoderConfig":
         _only_known_networks_have_weights(self.architecture, self.weights)
+        for factor in (STRIDE, 2 ** len(self.widths)):
+            if self.side % factor:
+                raise ValueError(f"side must be a multiple of {factor}")
         return self
 
 
@@ -177,7 +181,7 @@ class ProposalConfig(Config):
 
     reward_baseline: Literal["none", "batch"] = "none"
     """What is subtracted from the reward of p: nothing; or the mean of the batch's others, whose
-    deviation it is then measured in. Either leaves Eq. 5 unbiased."""
+    deviation it is then measured in. Either leaves the direction of each image's Eq. 5 unbiased."""
 
     reward_hole: Side | None = None
     """Side of the hole that p's reward is measured in, share of the image's; null: the box."""
@@ -220,6 +224,14 @@ class ProposalConfig(Config):
     def _looks_at_flow_it_can_inpaint(self) -> "ProposalConfig":
         if self.flow_weight and self.inpainters.flow_widths is None:
             raise ValueError("flow_weight needs inpainters.flow_widths, or set it to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_its_choices_speak_of(self) -> "ProposalConfig":
+        if self.background == "known" and self.training == "background":
+            raise ValueError('training = "background" needs G: set background = "inpainted"')
+        if self.sampling == "all" and self.reward_baseline != "none":
+            raise ValueError('sampling = "all" has no noise: set reward_baseline = "none"')
         return self
 
 

@@ -69,8 +69,9 @@ def hole_error(
 def advantage(reward: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Measure each reward against the batch's others: how many of their deviations above the mean.
 
-    A reward's own draw moves neither their mean nor their deviation, so that Eq. 5 stays unbiased
-    up to a factor. Fewer than three rewards are returned as they are.
+    A reward's own draw moves neither their mean nor their deviation, so that the expected gradient
+    of each image points where Eq. 5 says. Its length is another: the mean of 1 / deviation, which
+    may differ between images. Fewer than three rewards are returned as they are.
     """
     others = len(reward) - 1
     if others < 2:

@@ -65,8 +65,10 @@ class Proposal:
                 if source != "none":
                     assert isinstance(part.encoder, Encoder)
                     load_encoder_weights(part.encoder, source)
-        if FEATURES in fresh and FEATURES in self.players:
-            load_perceptual_weights(self.players[FEATURES], config.perceptual.weights)
+        if FEATURES in fresh and config.perceptual.weights != "none":
+            features = self.players[FEATURES]
+            assert isinstance(features, PerceptualFeatures)
+            load_perceptual_weights(features, config.perceptual.weights)
 
     def prepare(self, step: int) -> None:
         """Change nothing between two steps."""
@@ -83,7 +85,9 @@ class Proposal:
         if player in (IMAGE, FLOW):
             return self.inpainters.objective(player, batch, step, generator)
         progress = self._warmed(step - self.config.inpainter_steps)
-        drawn = self.players[PROPOSER](batch.image, generator, hold_boxes=progress < 1)
+        # Boxes are O's to move, but while D and S warm up, and where D learns from G alone.
+        hold_boxes = progress < 1 or self.config.training == "background"
+        drawn = self.players[PROPOSER](batch.image, generator, hold_boxes=hold_boxes)
         cost, terms = self._foreground(drawn, batch, progress)
         if self.config.background == "inpainted":
             gain, earned = self._background(drawn, batch)
@@ -128,7 +132,8 @@ class Proposal:
     @torch.no_grad()
     def _behind(self, drawn: Drawn, batch: FramePairs) -> Float[Tensor, "n 3 h w"]:
         """B of Eq. 1: the known background, or the image with the box erased and inpainted."""
-        if batch.background is not None:
+        if self.config.background == "known":
+            assert batch.background is not None, "the method asked for it"
             return batch.background.repeat_interleave(len(drawn.image) // len(batch.image), 0)
         boxes = scaled(drawn.boxes, self.config.erased)
         size = drawn.image.shape[-2:]

@@ -76,8 +76,9 @@ def gumbel_draw(
     The weight is 1; its gradient is that of softmax((log p + noise) / temperature), which is
     biased. The reparametrisation is that of Jang et al., 2017.
     """
-    uniform = torch.rand(probability.shape, generator=generator, device=probability.device)
-    tiny = torch.finfo(probability.dtype).tiny
+    shape, dtype, device = probability.shape, probability.dtype, probability.device
+    uniform = torch.rand(shape, generator=generator, dtype=dtype, device=device)
+    tiny = torch.finfo(dtype).tiny
     noise = -(-uniform.clamp_min(tiny).log()).clamp_min(tiny).log()
     scores = (probability.clamp_min(tiny).log() + noise) / temperature
     cells = scores.argmax(1, keepdim=True)
