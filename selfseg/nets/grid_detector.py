@@ -76,7 +76,7 @@ class GridDetector(nn.Module):
 
 
 class _SmallTrunk(nn.Module):
-    """Features of an image on cells of 16 pixels: what `Encoder` is, in 0.7 M parameters."""
+    """Features of an image on cells of 16 pixels: what `Encoder` is, in 0.6 M parameters."""
 
     channels = (128,)
 

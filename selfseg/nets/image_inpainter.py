@@ -11,7 +11,8 @@ class ImageInpainter(nn.Module):
     """The inpainters I and I_f of the proposal method: a U-Net that is told where the hole is.
 
     Ronneberger et al., "U-Net", 2015, with convolutions that stride, bilinear upsampling, and
-    GroupNorm: a batch's other images and other workers change nothing.
+    GroupNorm on the way down: a batch's other images and other workers change nothing. On the way
+    up there is none: its gradient would take a CPU as long as all convolutions together.
 
     Args:
         channels: of the image; I_f sees a flow.
@@ -31,7 +32,7 @@ class ImageInpainter(nn.Module):
             inputs, stride = width, 2
         ups = []
         for width in reversed(widths[:-1]):
-            ups.append(nn.Sequential(convolution(inputs + width, width), convolution(width, width)))
+            ups.append(nn.Sequential(_plain(inputs + width, width), _plain(width, width)))
             inputs = width
         self.downs = nn.ModuleList(downs)
         self.ups = nn.ModuleList(ups)
@@ -56,3 +57,9 @@ class ImageInpainter(nn.Module):
         for up, skip in zip(self.ups, reversed(features[:-1]), strict=True):
             x = up(torch.cat([resize(x, skip.shape[-2:]), skip], 1))
         return self.head(x)
+
+
+def _plain(inputs: int, outputs: int) -> nn.Sequential:
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    return nn.Sequential(layer, nn.ReLU(inplace=True))

@@ -6,24 +6,23 @@ from torch import nn
 
 from selfseg.nets.crop_autoencoder import CropAutoencoder
 
-SMALL: dict[str, Any] = {
-    "architecture": "small",
-    "code": 128,
-    "widths": (32, 24, 16, 8),
-    "convolutions": 1,
-}
+
+def _small(**changes: Any) -> dict[str, Any]:
+    """Return the arguments of a network that a test can afford, but for `changes`."""
+    small = {"architecture": "small", "code": 128, "widths": (32, 24, 16, 8), "convolutions": 1}
+    return small | changes
 
 
 @pytest.mark.parametrize(
     ("side", "settings"),
     [
-        (32, SMALL),
-        (64, SMALL),
-        (64, SMALL | {"widths": (32, 16)}),
-        (64, SMALL | {"architecture": "squeezenet1_0"}),
-        (64, SMALL | {"architecture": "mobilenet_v3_small"}),
-        (64, SMALL | {"architecture": "resnet18", "pretrained": True}),
-        (128, SMALL | {"architecture": "resnet50", "convolutions": 3}),
+        (32, _small()),
+        (64, _small()),
+        (64, _small(widths=(32, 16))),
+        (64, _small(architecture="squeezenet1_0")),
+        (64, _small(architecture="mobilenet_v3_small")),
+        (64, _small(architecture="resnet18", pretrained=True)),
+        (128, _small(architecture="resnet50", convolutions=3)),
     ],
 )
 def test_a_foreground_is_bounded_and_lies_on_the_crops_grid_with_its_mask(side, settings):
@@ -34,8 +33,10 @@ def test_a_foreground_is_bounded_and_lies_on_the_crops_grid_with_its_mask(side, 
     assert mask.shape == (2, 1, side, side)
     assert foreground.min() >= 0
     assert foreground.max() <= 1
+    bias = network.decoder[-1].bias
+    assert isinstance(bias, nn.Parameter)
     with torch.no_grad():
-        network.decoder[-1].bias.fill_(-50)
+        bias.fill_(-50)
         foreground, mask = network(torch.rand(2, 3, side, side))
     assert 0 <= foreground.max() < 1e-6
     assert mask.max() < -10
@@ -52,7 +53,7 @@ def test_by_default_it_squeezes_a_crop_as_the_paper_does():
 
 def test_it_begins_grey_and_undecided_and_its_depth_neither_fades_nor_swells_what_it_sees():
     torch.manual_seed(0)
-    network = CropAutoencoder(64, **SMALL | {"convolutions": 3})
+    network = CropAutoencoder(64, **_small(convolutions=3))
     crop = torch.rand(4, 3, 64, 64)
     with torch.no_grad():
         foreground, mask = network(crop)
@@ -66,7 +67,7 @@ def test_it_begins_grey_and_undecided_and_its_depth_neither_fades_nor_swells_wha
 @pytest.mark.parametrize("architecture", ["small", "resnet18", "squeezenet1_0"])
 def test_every_weight_learns_and_those_of_the_parts_can_be_told_by_name(architecture):
     torch.manual_seed(0)
-    network = CropAutoencoder(64, **SMALL | {"architecture": architecture})
+    network = CropAutoencoder(64, **_small(architecture=architecture))
     foreground, mask = network(torch.rand(2, 3, 64, 64))
     (foreground.square().sum() + mask.square().sum()).backward()
     gradients = {name: weight.grad for name, weight in network.named_parameters()}
@@ -76,7 +77,7 @@ def test_every_weight_learns_and_those_of_the_parts_can_be_told_by_name(architec
 
 def test_a_crop_is_learned_by_heart():
     torch.manual_seed(0)
-    network = CropAutoencoder(32, **SMALL)
+    network = CropAutoencoder(32, **_small())
     crop = torch.zeros(1, 3, 32, 32)
     crop[:, 0, 8:24, 8:24] = 1
     truth = crop[:, :1]

@@ -17,6 +17,10 @@ def test_a_frame_of_128_pixels_has_as_many_cells_as_the_paper(architecture):
         assert detector(image).shape == (1, 5, 8, 8)
 
 
+def test_a_resnets_last_stage_is_kept_with_its_512_channels():
+    assert GridDetector(8, architecture="resnet18").head.in_channels == 512
+
+
 @pytest.mark.parametrize("cells", [4, 16, 32])
 def test_cells_may_be_fewer_or_more_than_the_trunks_and_all_differ(cells):
     torch.manual_seed(0)
