@@ -57,6 +57,9 @@ class PerceptualConfig(Config):
     """"none" (random), "torchvision" (ImageNet's, downloaded), or path or URL of a state dict in
     torchvision's layout."""
 
+    stride: PositiveInt = 1
+    """Pixels of the batch's grid, along each side, to one of the images that it compares."""
+
     weight: PositiveFloat = 2.0
     """Of the distance between features, beside 1 of that between pixels."""
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 import torch
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
+from torch.nn import functional
 
 from selfseg.contracts import Detections, FramePairs, Objective, Phase, View
 from selfseg.methods.proposal import detecting
@@ -49,7 +50,8 @@ class Proposal:
         # One cast for all: the loop puts wrappers in the place of whoever moves.
         self.players = nn.ModuleDict({**self.inpainters.players, PROPOSER: self.proposer})
         if config.perceptual.network != "none":
-            self.players[FEATURES] = PerceptualFeatures(config.perceptual.network)
+            features = PerceptualFeatures(config.perceptual.network)
+            self.players[FEATURES] = features.to(memory_format=torch.channels_last)
         self.inpainters.players = self.players
         self.phases = phases(config)
         self.wants_background = config.background == "known"
@@ -115,10 +117,9 @@ class Proposal:
         pixels = pixel_distance(made, drawn.image)
         cost, terms = pixels, {"pixels": pixels}
         if FEATURES in self.players:
-            features = self.players[FEATURES]
             with torch.no_grad():
-                wanted = features(drawn.image)
-            terms["features"] = perceptual_distance(features(made), wanted)
+                wanted = self._features(drawn.image)
+            terms["features"] = perceptual_distance(self._features(made), wanted)
             cost = cost + config.perceptual.weight * terms["features"]
         weight = drawn.weight
         if config.background == "inpainted" and config.training != "joint":
@@ -128,6 +129,10 @@ class Proposal:
             terms["crop"] = pixel_distance(decoded.shown, decoded.crop.detach())
             total = total + config.crop_weight * terms["crop"].mean()
         return total, terms
+
+    def _features(self, image: Float[Tensor, "n 3 h w"]) -> list[Tensor]:
+        seen = functional.avg_pool2d(image, self.config.perceptual.stride)
+        return self.players[FEATURES](seen.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
     def _behind(self, drawn: Drawn, batch: FramePairs) -> Float[Tensor, "n 3 h w"]:
