@@ -13,6 +13,8 @@ from selfseg.prediction.video_trees import (
     davis_sources,
     fbms_sources,
     segtrack_sources,
+    ski_sources,
+    split_sources,
     ytvos_sources,
 )
 
@@ -22,6 +24,9 @@ SPLITS: dict[str, dict[str, int | None]] = {
     "fbms59": {"test": 30, "train": 29},
     "segtrackv2": {"all": 14},
     "ytvos": {"train": 3471, "valid": None, "train_all_frames": 3471, "valid_all_frames": None},
+    "ski-ptz": {"test": 12, "val": 12, "train": 48},
+    "handheld190k": {"test": 1, "val": 1, "train": 3},
+    "fs-singles": {"test": 3, "val": 2, "train": 18},
     "msra-b": {"all": 5000},
     "ecssd": {"all": 1000},
     "dut-omron": {"all": 5168},
@@ -110,21 +115,29 @@ def _from_tree(root: Path, benchmark: str, split: str | None) -> Benchmark:
 
 
 def _sources(root: Path, benchmark: str, split: str) -> tuple[list[LocalSource], Protocol]:
+    protocol = ANNOTATED_FRAMES
     match benchmark:
         case "davis16":
-            return davis_sources(root, split), INNER_FRAMES
+            sources, protocol = davis_sources(root, split), INNER_FRAMES
         case "davis17":
             annotations = "Annotations_unsupervised" if UNSUPERVISED in split else "Annotations"
             listed = split.removesuffix(UNSUPERVISED)
-            return davis_sources(root, listed, year=2017, annotations=annotations), INNER_FRAMES
+            sources = davis_sources(root, listed, year=2017, annotations=annotations)
+            protocol = INNER_FRAMES
         case "fbms59":
-            return fbms_sources(root, split), ANNOTATED_FRAMES
+            sources = fbms_sources(root, split)
         case "segtrackv2":
-            return segtrack_sources(root), ANNOTATED_FRAMES
+            sources = segtrack_sources(root)
         case "ytvos":
-            return ytvos_sources(root, split), ANNOTATED_FRAMES
+            sources = ytvos_sources(root, split)
+        case "ski-ptz":
+            sources = ski_sources(root, split)
+        case "handheld190k" | "fs-singles":
+            sources = split_sources(root, split, benchmark)
         case _:
-            return still_sources(root, STILL_TREES[benchmark, split], benchmark), STILLS
+            sources = still_sources(root, STILL_TREES[benchmark, split], benchmark)
+            protocol = STILLS
+    return sources, protocol
 
 
 def _thinned(benchmark: Benchmark, every: int) -> Benchmark:

@@ -1,14 +1,14 @@
 """Benchmarks of videos as they are downloaded: frames in one folder, masks of some in another."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from selfseg.data.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.sources import LocalSource
-from selfseg.prediction.truth import Mask, Pixels, Truth, by_stem, grey, labelled
+from selfseg.prediction.truth import Mask, Pixels, Truth, bright, by_stem, grey, labelled
 
 RESOLUTION = "480p"
 """The resolution of DAVIS that scores are published for."""
@@ -27,6 +27,20 @@ SEGTRACK = (
     *("bird_of_paradise", "birdfall", "bmx", "cheetah", "drift", "frog", "girl", "hummingbird"),
     *("monkey", "monkeydog", "parachute", "penguin", "soldier", "worm"),
 )
+
+
+SKI_TRIALS = {
+    "train": (103, 124, 202, 221, 115, 110, 214, 207),
+    "val": (302, 309),
+    "test": (412, 405),
+}
+"""Runs of Ski-PTZ by split, two of each skier; numbers of the authors' loader (Katircioglu et al.,
+2021), splits of four, one and one skiers as in their papers."""
+
+SKI_CAMERAS = 6
+
+SKI_DARK = 200
+"""Grey level up to which Ski-PTZ's masks, which are JPEGs, mean background, as in that loader."""
 
 
 def davis_sources(
@@ -101,6 +115,67 @@ def ytvos_sources(root: Path, split: str) -> list[LocalSource]:
     )
     names = sorted(folder.name for folder in masks.iterdir() if folder.is_dir())
     return [_sequence(root, frames / name, _images(masks / name)) for name in names]
+
+
+def ski_sources(root: Path, split: str) -> list[LocalSource]:
+    """List the sequences of one split of Ski-PTZ: six cameras film each run of a skier.
+
+    A few frames of each are annotated, none of the training videos. The tree is that of the
+    authors' published loader; the data is given out on request and was not at hand to try it, nor
+    to see whether it holds more masks than the 16 of each sequence that the paper scores.
+
+    Raises:
+        UserError: the tree is not Ski-PTZ's, or holds no mask of the split.
+    """
+    frames, masks = root / "Videos", root / "Segmentation_masks"
+    expected = "Videos/trial_412_cam1/frame_000001.jpg ... and Segmentation_masks/ likewise"
+    _expect(root, "Ski-PTZ", (frames, masks), expected)
+    names = (f"trial_{t}_cam{c + 1}" for t in SKI_TRIALS[split] for c in range(SKI_CAMERAS))
+    foreground = partial(_brighter, least=SKI_DARK)
+    return _masked(root, "Ski-PTZ", split, [(frames / n, masks / n) for n in names], foreground)
+
+
+def split_sources(root: Path, split: str, name: str) -> list[LocalSource]:
+    """List the sequences of one split of Handheld190k or FS-Singles that have masks.
+
+    How their authors lay them out is not public, so this is a plain layout to bring them into,
+    and the real sets were never read: ROOT/SPLIT/images/SEQUENCE/FRAME.jpg (or .png), and
+    ROOT/SPLIT/masks/SEQUENCE/FRAME.png, bright where the person is, of only some frames.
+
+    Raises:
+        UserError: the tree is another, or holds no mask of the split.
+    """
+    frames, masks = root / split / "images", root / split / "masks"
+    expected = f"{split}/images/SEQUENCE/FRAME.jpg and {split}/masks/SEQUENCE/FRAME.png"
+    _expect(root, name, (frames, masks), expected)
+    names = sorted(folder.name for folder in frames.iterdir() if folder.is_dir())
+    return _masked(root, name, split, [(frames / n, masks / n) for n in names], bright)
+
+
+def _masked(
+    root: Path,
+    name: str,
+    split: str,
+    folders: Iterable[tuple[Path, Path]],
+    foreground: Callable[[Pixels], Mask],
+) -> list[LocalSource]:
+    """List those folders of frames that have a folder with masks of some of them.
+
+    Raises:
+        UserError: none has, or a mask belongs to no frame.
+    """
+    sources = []
+    for frames, masks in folders:
+        paths, files = _images(frames), _images(masks)
+        stems = {path.stem for path in paths}
+        if lost := [path for path in files if path.stem not in stems]:
+            raise UserError(f"{lost[0]}: belongs to no frame in {frames}; unpack {name} again")
+        if files:
+            truth = Truth(by_stem(paths, files), foreground)
+            sources.append(LocalSource(frames, frames.name, len(paths), truth=truth))
+    if not sources:
+        raise UserError(f"{root}: {name} has no masks of split {split}; choose another --split")
+    return sources
 
 
 def _sequence(

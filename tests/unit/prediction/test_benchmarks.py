@@ -174,6 +174,61 @@ def test_youtube_vos_counts_annotated_frames_and_may_use_all_others(tmp_path):
         np.testing.assert_array_equal(frame.truth, BOTH)
 
 
+def ski(root: Path, trials: Iterable[int], cameras: Iterable[int] = range(1, 7)) -> Path:
+    """Write runs of 9 frames from the 36th on, of which the third and the last have a mask."""
+    for name in (f"trial_{trial}_cam{camera}" for trial in trials for camera in cameras):
+        stems = [f"frame_{number:06d}" for number in range(36, 45)]
+        write_frames(root / "Videos" / name, stems)
+        for stem in (stems[2], stems[8]):
+            path = root / "Segmentation_masks" / name / f"{stem}.png"
+            write_picture(path, ONE * 201 + OTHER * 200)
+            path.rename(path.with_suffix(".jpg"))  # lossless, to know every level
+    return root
+
+
+def test_ski_ptz_counts_annotated_frames_of_the_two_runs_of_the_splits_skier(tmp_path):
+    root = ski(tmp_path, (103, 302, 309, 405, 412))
+    benchmark = find_benchmark(root=str(root), benchmark="ski-ptz")
+    assert benchmark.name == "ski-ptz test"
+    assert benchmark.protocol is ANNOTATED_FRAMES
+    assert scored(benchmark) == {
+        f"trial_{trial}_cam{camera}": [2, 8] for trial in (412, 405) for camera in range(1, 7)
+    }
+    frame = frames_of(benchmark.sources[0])[0]
+    assert frame.name == "frame_000038"
+    np.testing.assert_array_equal(frame.truth, ONE)
+    validation = find_benchmark(root=str(root), benchmark="ski-ptz", split="val")
+    assert {source.name[:9] for source in validation.sources} == {"trial_302", "trial_309"}
+
+
+def test_a_split_without_masks_cannot_be_scored(tmp_path):
+    root = ski(tmp_path, (412,), cameras=(1, 2))
+    assert find_benchmark(root=str(root), benchmark="ski-ptz").name == "ski-ptz test, 2 of 12"
+    with pytest.raises(UserError, match="Ski-PTZ has no masks of split train; choose another"):
+        find_benchmark(root=str(root), benchmark="ski-ptz", split="train")
+
+
+@pytest.mark.parametrize("name", ["handheld190k", "fs-singles"])
+def test_sequences_by_split_count_the_frames_that_have_a_mask(name, tmp_path):
+    write_frames(tmp_path / "test" / "images" / "axel", numbers(5))
+    write_frames(tmp_path / "test" / "images" / "spin", numbers(3), ".png")
+    write_frames(tmp_path / "test" / "images" / "nobody", numbers(3))
+    write_frames(tmp_path / "val" / "images" / "flip", numbers(3))
+    for path in ("test/masks/axel/00001", "test/masks/axel/00004", "test/masks/spin/00000"):
+        write_picture(tmp_path / f"{path}.png", ONE * 255 + OTHER * 127)
+    benchmark = find_benchmark(root=str(tmp_path), benchmark=name)
+    assert benchmark.protocol is ANNOTATED_FRAMES
+    assert scored(benchmark) == {"axel": [1, 4], "spin": [0]}
+    for source in benchmark.sources:
+        for frame in frames_of(source):
+            np.testing.assert_array_equal(frame.truth, ONE)
+    with pytest.raises(UserError, match=f"not a {name} tree: val/masks is missing"):
+        find_benchmark(root=str(tmp_path), benchmark=name, split="val")
+    write_picture(tmp_path / "test" / "masks" / "spin" / "00007.png", ONE * 255)
+    with pytest.raises(UserError, match=rf"spin/00007\.png: belongs to no frame.*unpack {name}"):
+        find_benchmark(root=str(tmp_path), benchmark=name)
+
+
 @pytest.mark.parametrize(
     ("name", "split", "images", "masks"),
     [
@@ -209,6 +264,9 @@ def test_images_are_found_with_their_masks(name, split, images, masks, tmp_path)
         ("fbms59", "Testset/SEQUENCE/*.jpg and Testset/SEQUENCE/GroundTruth/*.pgm or *.ppm"),
         ("segtrackv2", "JPEGImages/SEQUENCE/* and GroundTruth/SEQUENCE/*"),
         ("ytvos", "train/JPEGImages/VIDEO/*.jpg and train/Annotations/VIDEO/*.png"),
+        ("ski-ptz", "Videos/trial_412_cam1/frame_000001.jpg ... and Segmentation_masks/ likewise"),
+        ("handheld190k", "test/images/SEQUENCE/FRAME.jpg and test/masks/SEQUENCE/FRAME.png"),
+        ("fs-singles", "test/images/SEQUENCE/FRAME.jpg and test/masks/SEQUENCE/FRAME.png"),
         ("msra-b", "NAME.jpg and NAME.png side by side"),
         ("ecssd", "images/NAME.jpg and ground_truth_mask/NAME.png"),
         ("dut-omron", "DUT-OMRON-image/NAME.jpg and pixelwiseGT-new-PNG/NAME.png"),
