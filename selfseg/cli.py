@@ -109,6 +109,7 @@ def predict(args: argparse.Namespace) -> None:
         view=args.view,
         augment=args.augment,
         crf=args.crf,
+        objects=args.objects,
         device=device,
     )
     print(
@@ -217,6 +218,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--round", type=int, metavar="K", help="the run's checkpoint after round K, not its newest"
     )
+    command.add_argument(
+        "--objects", type=int, metavar="K",
+        help="find at most K objects in each frame, one by one (default: 1); only of methods that "
+        "look for objects",
+    )  # fmt: skip
     add_inference_options(command)
 
     command = commands.add_parser("report", help=report.__doc__)

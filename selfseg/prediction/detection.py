@@ -12,10 +12,13 @@ from selfseg.contracts import Detections, Detector
 from selfseg.data.pairs import WHOLE_FRAME, on_grid, still_pair
 from selfseg.errors import UsageError
 from selfseg.evaluation.boxes import Box
-from selfseg.prediction.segment import Masked, ModelSegmenter
+from selfseg.prediction.segment import Masked, ModelSegmenter, Segmenter
 from selfseg.prediction.sources import Preparation, Source, SourceFrame
 
 Found = tuple[SourceFrame, Detections]
+
+
+Looked = tuple[SourceFrame, Float32[np.ndarray, "rows columns"], Detections | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,16 @@ def object_segmenter(
     data = model.config.data
     grid = (data.height, data.width)
     return DetectorSegmenter(detector, segmenter.preparation, segmenter.device, grid, objects or 1)
+
+
+def looked_at(segmenter: Segmenter, source: Source) -> Iterator[Looked]:
+    """Yield each frame with its soft mask, and with what was found if objects are looked for."""
+    if isinstance(segmenter, DetectorSegmenter):
+        for frame, found in segmenter.found(source):
+            yield frame, together(found.masks), found
+    else:
+        for frame, mask in segmenter.masks(source):
+            yield frame, mask, None
 
 
 def together(masks: Float[Tensor, "k h w"]) -> Float32[np.ndarray, "h w"]:

@@ -1,37 +1,43 @@
-"""What prediction leaves behind: masks, overlays, an overlay video, and a line for each frame."""
+"""What prediction leaves behind: masks, overlays, and a line for each frame; boxes where found."""
 
-import contextlib
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from selfseg import storage
 from selfseg.config import Config
+from selfseg.contracts import Detections
 from selfseg.data.schema import encode_image, encode_mask
 from selfseg.errors import UserError
+from selfseg.evaluation.boxes import clipped
 from selfseg.evaluation.protocols import binary_mask
+from selfseg.evaluation.thresholds import FIXED
 from selfseg.ops.colours import overlay
+from selfseg.ops.drawing import draw_detections
 from selfseg.ops.masks import bounding_box
+from selfseg.prediction.coco import FrameObjects, dataset, found_object
+from selfseg.prediction.detection import in_pixels
+from selfseg.prediction.film import VIDEO
 from selfseg.prediction.sources import SourceFrame
 
 LINES = "predictions.jsonl"
 
-VIDEO = "overlay.webm"
-"""VP8 in WebM: every browser plays it, and OpenCV's wheels can write it."""
-
-VIDEO_HEIGHT = 480
-"""Taller frames are shrunk: the video is to be looked at, and encoding takes 60 ms a frame."""
-
-FALLBACK_RATE = 24.0
-"""Frames per second where a source has no clock."""
+DETECTIONS = "detections.json"
+"""COCO's format; there where objects were found one by one."""
 
 OVERLAY_QUALITY = 88
+
+
+class Detection(Config):
+    """One object of a line."""
+
+    box: tuple[float, float, float, float]
+    """As it was predicted: left, top, width, height; pixels of the source, within the image."""
+    confidence: float
+    """How sure the method is that something is there, [0, 1]."""
 
 
 class FramePrediction(Config):
@@ -52,6 +58,20 @@ class FramePrediction(Config):
     """PNG, 0 and 255, of the source's size; relative to this file."""
     overlay: str
     """JPEG."""
+    detections: tuple[Detection, ...] = ()
+    """Where objects were found one by one, the most confident first."""
+
+    def as_text(self) -> str:
+        """Return the line; it says nothing of detections where there are none."""
+        return self.model_dump_json(exclude=None if self.detections else {"detections"}) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What the files of all frames together say of one; `objects`: for that of detections."""
+
+    line: FramePrediction
+    objects: FrameObjects
 
 
 def claim(output: str) -> None:
@@ -70,123 +90,100 @@ def claim(output: str) -> None:
         earlier = FramePrediction.model_validate_json(line)
         for name in (earlier.mask, earlier.overlay, f"{earlier.source}/{VIDEO}"):
             storage.delete(storage.join(output, name))
+    storage.delete(storage.join(output, DETECTIONS))
     # There from the start, so that a run that was interrupted can be repeated.
     storage.write(lines, b"")
 
 
 def write_frame(
-    output: str, source: str, frame: SourceFrame, mask: Float[np.ndarray, "rows columns"]
-) -> tuple[FramePrediction, UInt8[np.ndarray, "h w 3"]]:
-    """Write a frame's mask and overlay; return its line and the overlay.
+    output: str,
+    source: str,
+    frame: SourceFrame,
+    masks: Sequence[Float[np.ndarray, "rows columns"]],
+    found: Detections | None = None,
+) -> tuple[Written, UInt8[np.ndarray, "h w 3"]]:
+    """Write a frame's mask and overlay; return what was written, and the overlay.
 
     Args:
         output: folder or s3:// URL.
         source: folder below it.
         frame: what was segmented.
-        mask: foreground probability, [0, 1], of any size.
+        masks: foreground probability, [0, 1], of any size: of the frame, or of each object.
+        found: the objects, where it is known; their masks are those of `masks`.
     """
-    found = binary_mask(mask, frame.height, frame.width)
-    shown = overlay(frame.original, binary_mask(mask, *frame.original.shape[:2]))
+    size = (frame.height, frame.width)
+    separate = [binary_mask(mask, *size) for mask in masks]
+    together = _any_of(separate, size)
+    name = f"{source}/{frame.name}"
     line = FramePrediction(
         source=source,
         frame=frame.name,
         number=frame.number,
         time_s=None if frame.time_s is None else round(frame.time_s, 4),
-        foreground_share=round(float(found.mean()), 5),
-        box=bounding_box(found),
-        confidence=_confidence(mask),
+        foreground_share=round(float(together.mean()), 5),
+        box=bounding_box(together),
+        confidence=_confidence(masks),
         mask=f"{source}/masks/{frame.name}.png",
         overlay=f"{source}/overlays/{frame.name}.jpg",
+        detections=_detections(found, *size) if found else (),
     )
-    storage.write(storage.join(output, line.mask), encode_mask(found))
+    boxes = zip(line.detections, separate, strict=True) if found else ()
+    objects = tuple(found_object(each.box, each.confidence, mask) for each, mask in boxes)
+    shown = _shown(frame, masks, found)
+    storage.write(storage.join(output, line.mask), encode_mask(together))
     storage.write(storage.join(output, line.overlay), encode_image(shown, OVERLAY_QUALITY))
-    return line, shown
+    return Written(line, FrameObjects(name, line.mask, *size, objects)), shown
 
 
-@contextlib.contextmanager
-def overlay_video(url: str) -> Iterator["OverlayVideo"]:
-    """Write a video to `url`; it appears there when complete, and not at all if nothing is added.
-
-    Yields:
-        What takes the frames.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        video = OverlayVideo(Path(scratch) / VIDEO)
-        try:
-            yield video
-        finally:
-            video.close()
-        if video.path.exists():
-            storage.upload(video.path, url)
+def write_lines(output: str, lines: Sequence[FramePrediction]) -> None:
+    """Write the line of every frame."""
+    text = "".join(line.as_text() for line in lines)
+    storage.write(storage.join(output, LINES), text.encode())
 
 
-class OverlayVideo:
-    """A video that is being written; its rate is known when the second frame arrives."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._first: tuple[UInt8[np.ndarray, "h w 3"], float | None] | None = None
-        self._writer: cv2.VideoWriter | None = None
-
-    def add(self, image: UInt8[np.ndarray, "h w 3"], time_s: float | None) -> None:
-        """Append an RGB frame, shown at `time_s`; None: there is no clock."""
-        if self._writer is not None:
-            self._write(image)
-        elif self._first is None:
-            self._first = (image, time_s)
-        else:
-            first, begin_s = self._first
-            self._open(first, _rate(begin_s, time_s))
-            self._write(image)
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is None and self._first is not None:
-            self._open(self._first[0], FALLBACK_RATE)
-        if self._writer is not None:
-            self._writer.release()
-
-    def _open(self, first: UInt8[np.ndarray, "h w 3"], rate: float) -> None:
-        shrink = min(1.0, VIDEO_HEIGHT / first.shape[0])
-        # Colour is stored for blocks of 2 x 2.
-        self._size = (
-            max(2, 2 * round(first.shape[1] * shrink / 2)),
-            max(2, 2 * round(first.shape[0] * shrink / 2)),
-        )
-        with _quiet_stderr():
-            self._writer = cv2.VideoWriter(
-                str(self.path), cv2.VideoWriter.fourcc(*"VP80"), rate, self._size
-            )
-        assert self._writer.isOpened()
-        self._write(first)
-
-    def _write(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
-        assert self._writer is not None
-        resized = cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(cv2.cvtColor(resized, cv2.COLOR_RGB2BGR))
+def write_detections(output: str, frames: Sequence[FrameObjects]) -> None:
+    """Write all objects of all frames, for whatever reads COCO's format."""
+    content = json.dumps(dataset(frames)).encode()
+    storage.write(storage.join(output, DETECTIONS), content + b"\n")
 
 
-def _rate(begin_s: float | None, then_s: float | None) -> float:
-    """Return frames per second from the times of two neighbours."""
-    if begin_s is None or then_s is None or then_s <= begin_s:
-        return FALLBACK_RATE
-    return 1 / (then_s - begin_s)
+def _detections(found: Detections, height: int, width: int) -> tuple[Detection, ...]:
+    detections = []
+    for box, confidence in zip(found.boxes, found.confidence.tolist(), strict=True):
+        sides = clipped(in_pixels(box, height, width), height, width)
+        left, top, across, down = (round(side, 2) for side in sides)
+        rounded = (left, top, across, down)
+        detections.append(Detection(box=rounded, confidence=round(confidence, 4)))
+    return tuple(detections)
 
 
-def _confidence(mask: Float[np.ndarray, "rows columns"]) -> float:
-    inside = mask[mask > 0.5]
+def _shown(
+    frame: SourceFrame,
+    masks: Sequence[Float[np.ndarray, "rows columns"]],
+    found: Detections | None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    size = frame.original.shape[:2]
+    shown = overlay(frame.original, _any_of([binary_mask(mask, *size) for mask in masks], size))
+    if found is None:
+        return shown
+    return draw_detections(
+        shown,
+        boxes=found.boxes.numpy(),
+        cells=found.cells.numpy(),
+        centres=found.centres.numpy(),
+        probability=found.probability.numpy(),
+    )
+
+
+def _any_of(
+    masks: Sequence[Bool[np.ndarray, "h w"]], size: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    return np.logical_or.reduce([np.zeros(size, bool), *masks])
+
+
+def _confidence(masks: Sequence[Float[np.ndarray, "rows columns"]]) -> float:
+    if not masks:
+        return 0.0
+    highest = np.maximum.reduce(list(masks))
+    inside = highest[highest > FIXED]
     return round(float(inside.mean()), 4) if inside.size else 0.0
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep off the terminal what OpenCV says of WebM, which knows no four-letter codes."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

@@ -6,7 +6,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, count
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from rich.console import Console
 from rich.progress import ProgressColumn, Task
 from rich.text import Text
@@ -15,17 +17,23 @@ from selfseg import storage
 from selfseg.contracts import View
 from selfseg.errors import UsageError
 from selfseg.experiment import Model
+from selfseg.prediction.detection import (
+    DetectorSegmenter,
+    Looked,
+    looked_at,
+    object_segmenter,
+)
+from selfseg.prediction.film import VIDEO, overlay_video
 from selfseg.prediction.inputs import find_sources
 from selfseg.prediction.output import (
-    LINES,
-    VIDEO,
-    FramePrediction,
+    Written,
     claim,
-    overlay_video,
+    write_detections,
     write_frame,
+    write_lines,
 )
 from selfseg.prediction.progress import bar
-from selfseg.prediction.segment import ModelSegmenter, model_segmenter, refined
+from selfseg.prediction.segment import Segmenter, model_segmenter, refined
 from selfseg.prediction.sources import Source
 
 
@@ -52,12 +60,14 @@ def predict(
     view: View | None = None,
     augment: bool = False,
     crf: bool = False,
+    objects: int | None = None,
     device: torch.device,
     console: Console | None = None,
 ) -> Summary:
     """Segment images, videos, folders of frames, collections; local or in a bucket.
 
-    Writes OUTPUT/predictions.jsonl and, for each source, masks/, overlays/ and overlay.webm.
+    Writes OUTPUT/predictions.jsonl and, for each source, masks/, overlays/ and overlay.webm; of a
+    method that finds objects one by one OUTPUT/detections.json as well.
 
     Args:
         model: a trained method and how its data was prepared.
@@ -67,6 +77,7 @@ def predict(
         view: what the model looks at; None for what its method calls best, and a still's image.
         augment: average over crops and mirror images of each frame.
         crf: refine masks by the dense CRF.
+        objects: how many to find in a frame, at most; None: one, if the method finds objects.
         device: where the model computes.
         console: where progress is shown; None for stderr.
 
@@ -75,41 +86,53 @@ def predict(
     """
     if not inputs:
         raise UsageError("nothing to segment: give images, videos, folders or s3:// URLs")
-    segmenter = model_segmenter(model, gaps=gaps, device=device, view=view, augment=augment)
+    segmenter = object_segmenter(
+        model_segmenter(model, gaps=gaps, device=device, view=view, augment=augment),
+        objects=objects,
+    )
     sources = [source for argument in inputs for source in find_sources(argument)]
     segmenter.check(sources)
     claim(output)
     started = time.monotonic()
-    lines: list[FramePrediction] = []
+    written: list[Written] = []
+    folders = _folders(sources)
     with bar(console, _Rate()) as progress:
-        for folder, source in zip(_folders(sources), sources, strict=True):
+        for folder, source in zip(folders, sources, strict=True):
             task = progress.add_task(folder, total=source.num_frames)
-            for line in _predicted(segmenter, source, output, folder, crf=crf):
-                lines.append(line)
+            for each in _predicted(segmenter, source, output, folder, crf=crf):
+                written.append(each)
                 progress.advance(task)
             # Once for each source: in a bucket, nothing can be appended to.
-            text = "".join(f"{line.model_dump_json()}\n" for line in lines)
-            storage.write(storage.join(output, LINES), text.encode())
+            write_lines(output, [each.line for each in written])
+            if isinstance(segmenter, DetectorSegmenter):
+                write_detections(output, [each.objects for each in written])
     videos = tuple(
         storage.join(output, folder, VIDEO)
-        for folder, source in zip(_folders(sources), sources, strict=True)
+        for folder, source in zip(folders, sources, strict=True)
         if not source.still
     )
-    return Summary(output, len(sources), len(lines), time.monotonic() - started, videos)
+    return Summary(output, len(sources), len(written), time.monotonic() - started, videos)
 
 
 def _predicted(
-    segmenter: ModelSegmenter, source: Source, output: str, folder: str, *, crf: bool
-) -> Iterator[FramePrediction]:
-    """Segment one source, write all that shows it, and yield a line for each frame."""
+    segmenter: Segmenter, source: Source, output: str, folder: str, *, crf: bool
+) -> Iterator[Written]:
+    """Segment one source, write all that shows it, and yield what was written of each frame."""
     url = storage.join(output, folder, VIDEO)
     with nullcontext() if source.still else overlay_video(url) as video:
-        for frame, mask in segmenter.masks(source):
-            final = refined(frame.image, mask) if crf else mask
-            line, shown = write_frame(output, folder, frame, final)
+        for look in looked_at(segmenter, source):
+            frame, _, found = look
+            written, shown = write_frame(output, folder, frame, _masks(look, crf=crf), found)
             if video:
                 video.add(shown, frame.time_s)
-            yield line
+            yield written
+
+
+def _masks(look: Looked, *, crf: bool) -> list[Float[np.ndarray, "rows columns"]]:
+    """Return the soft mask of a frame, or of each object in it, refined if that is asked for."""
+    frame, mask, found = look
+    masks = [mask] if found is None else list(found.masks.float().numpy())
+    return [refined(frame.image, each) for each in masks] if crf else masks
 
 
 def _folders(sources: Sequence[Source]) -> list[str]:

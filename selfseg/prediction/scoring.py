@@ -13,7 +13,7 @@ from selfseg.evaluation.protocols import Measured, Protocol
 from selfseg.evaluation.scores import Score, average
 from selfseg.evaluation.thresholds import similarities
 from selfseg.ops.masks import bounding_box
-from selfseg.prediction.detection import DetectorSegmenter, in_pixels, together
+from selfseg.prediction.detection import in_pixels, looked_at, together
 from selfseg.prediction.segment import Segmenter, refined
 from selfseg.prediction.sources import AnnotatedSource, SourceFrame
 
@@ -82,7 +82,7 @@ def counted_frames(
         UserError: none does.
     """
     any_counts = False
-    for frame, mask, found in _looked_at(segmenter, source):
+    for frame, mask, found in looked_at(segmenter, source):
         shown = source.shown is None or frame.number in source.shown
         if shown and frame.truth is not None:
             any_counts = True
@@ -92,17 +92,6 @@ def counted_frames(
             f"{source.name}: no frame with a mask that counts: {protocol.statement}; "
             "give it masks or leave it out"
         )
-
-
-def _looked_at(
-    segmenter: Segmenter, source: AnnotatedSource
-) -> Iterator[tuple[SourceFrame, Float[np.ndarray, "h w"], Detections | None]]:
-    if isinstance(segmenter, DetectorSegmenter):
-        for frame, found in segmenter.found(source):
-            yield frame, together(found.masks), found
-    else:
-        for frame, mask in segmenter.masks(source):
-            yield frame, mask, None
 
 
 def _seen(
