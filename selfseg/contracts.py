@@ -114,6 +114,9 @@ class Method(Protocol):
     supervised: bool
     """Whether it learns from annotated masks."""
 
+    wants_motion: bool
+    """Whether it learns from the motion in videos; stills will do for one that does not."""
+
     wants_background: bool
     """Whether it must be told each video's background, which a camera at rest makes known."""
 

@@ -23,6 +23,7 @@ class Game:
 
     views: tuple[View, ...] = ("static",)
     supervised = False
+    wants_motion = True
     wants_background = False
 
     def __init__(

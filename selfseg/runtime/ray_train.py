@@ -83,7 +83,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         rank=worker.rank,
         world_size=worker.world_size,
         annotated=method.supervised,
-        moving=method.views != ("static",),
+        moving=method.wants_motion,
         background=method.wants_background,
     )
     plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)

@@ -27,6 +27,7 @@ class Bootstrap:
 
     views: tuple[View, ...] = VIEWS
     supervised = False
+    wants_motion = True
     wants_background = False
 
     def __init__(self, config: BootstrapConfig) -> None:

@@ -34,6 +34,7 @@ class DynamicModel:
     views: tuple[View, ...] = ("dynamic",)
     phases: tuple[Phase, ...] = ()
     supervised = False
+    wants_motion = True
     wants_background = False
 
     def __init__(self, config: DynamicConfig) -> None:

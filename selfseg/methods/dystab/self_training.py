@@ -20,6 +20,7 @@ class SelfTraining:
 
     views: tuple[View, ...] = ("static",)
     supervised = False
+    wants_motion = False
     wants_background = False
 
     def __init__(self, config: SelfTrainingConfig) -> None:

@@ -22,6 +22,7 @@ class Supervised:
     views: tuple[View, ...] = VIEWS
     phases: tuple[Phase, ...] = ()
     supervised = True
+    wants_motion = True
     wants_background = False
 
     def __init__(self, config: SupervisedConfig) -> None:

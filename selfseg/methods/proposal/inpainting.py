@@ -31,6 +31,7 @@ class Inpainters:
 
     def __init__(self, config: InpaintersConfig) -> None:
         self.config = config
+        self.wants_motion = config.flow_widths is not None
         self.players = nn.ModuleDict({IMAGE: _network(3, config.widths)})
         if config.flow_widths is not None:
             channels = 3 if config.flow_picture == "colour" else 2

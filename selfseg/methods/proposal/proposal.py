@@ -54,6 +54,7 @@ class Proposal:
             self.players[FEATURES] = features.to(memory_format=torch.channels_last)
         self.inpainters.players = self.players
         self.phases = phases(config)
+        self.wants_motion = self.inpainters.wants_motion
         self.wants_background = config.background == "known"
 
     def initialise(self, fresh: Collection[str]) -> None:
