@@ -1,5 +1,6 @@
 """The commands that would produce a number that is missing from a table."""
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -30,14 +31,16 @@ def evaluate(runs: Sequence[ScoredRun], benchmark: str, situation: Situation) ->
 
 def _where(runs: Sequence[ScoredRun], benchmark: str) -> str:
     """Return the options that choose a benchmark by its name in records: "davis16 val, every 5"."""
-    name, *restrictions = benchmark.split(", ")
-    thinned = "".join(f" --{each}" for each in restrictions if each.startswith("every "))
+    held_out = re.fullmatch(r"(.+) without \d+ for validation", benchmark)
+    name, *restrictions = (held_out[1] if held_out else benchmark).split(", ")
+    less = "".join(f" --{each}" for each in restrictions if each.startswith("every "))
+    less += " --validation NAMES" if held_out else ""
     official, _, split = name.partition(" ")
     if official in SPLITS:
         chosen = f" --split {split}" if split else ""
-        return f" --benchmark {official}{chosen} --root DIR{thinned}"
+        return f" --benchmark {official}{chosen} --root DIR{less}"
     known = [run.collection for run in runs if run.collection.rstrip("/").endswith(f"/{name}")]
-    return f" --collection {shlex.quote(known[0] if known else name)}{thinned}"
+    return f" --collection {shlex.quote(known[0] if known else name)}{less}"
 
 
 def _option(name: str, value: object) -> str:

@@ -10,8 +10,20 @@ from selfseg.reporting.results import Experiment, ScoredRun, Situation, situatio
 
 
 @dataclass(frozen=True, slots=True)
+class Unit:
+    """How a table prints scores: the factor, and digits of means and of deviations."""
+
+    factor: float
+    digits: int
+    digits_of_deviation: int
+
+
+PER_CENT, SHARE = Unit(100, 1, 2), Unit(1, 3, 3)
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
-    """One of our numbers, in per cent.
+    """One of our numbers, in the table's unit.
 
     values: the score of each run that has one
     command: how to get those that are missing; empty: none is
@@ -19,6 +31,7 @@ class Cell:
 
     values: tuple[float, ...]
     command: str
+    unit: Unit = PER_CENT
 
     @property
     def mean(self) -> float | None:
@@ -32,9 +45,10 @@ class Cell:
 
     def text(self, wanted: int, mark: str) -> str:
         """Print it; wanted: number of runs it should be the mean of."""
-        words = [] if self.mean is None else [f"{self.mean:.1f}"]
+        unit = self.unit
+        words = [] if self.mean is None else [f"{self.mean:.{unit.digits}f}"]
         if self.deviation is not None:
-            words.append(f"± {self.deviation:.2f}")
+            words.append(f"± {self.deviation:.{unit.digits_of_deviation}f}")
         if self.values and len(self.values) < wanted:
             words.append(f"({len(self.values)} of {wanted})")
         return " ".join([*words, mark] if mark else words)
@@ -62,16 +76,14 @@ class Line:
 class Place:
     """Where a line of ours comes from: runs of one experiment, evaluated alike.
 
-    recipe: what trains more of them
-    score: key of the score in a record
+    published: the table
     conditions: what had to hold
     runs: none: still to be trained
     chosen: what the evaluations chose
     """
 
+    published: PaperTable
     counterpart: Counterpart
-    recipe: str
-    score: str
     conditions: Conditions
     runs: tuple[ScoredRun, ...]
     chosen: Situation
@@ -85,25 +97,24 @@ class Place:
     def _cell(self, column: Column) -> Cell | None:
         if not column.benchmarks:
             return None
-        scored = {
-            run.url: run.score(self.chosen, column.benchmarks, self.score) for run in self.runs
-        }
-        values = tuple(100 * value for value in scored.values() if value is not None)
+        score = column.score or self.published.score
+        unit = PER_CENT if self.published.in_per_cent else SHARE
+        scored = {run.url: run.score(self.chosen, column.benchmarks, score) for run in self.runs}
+        values = tuple(unit.factor * value for value in scored.values() if value is not None)
         lacking = [run for run in self.runs if scored[run.url] is None]
         if self.runs and not lacking:
-            return Cell(values, "")
+            return Cell(values, "", unit)
         steps = [] if self.runs else [self._train]
         for benchmark in column.benchmarks:
-            still = [
-                run for run in lacking if run.score(self.chosen, [benchmark], self.score) is None
-            ]
+            still = [run for run in lacking if run.score(self.chosen, [benchmark], score) is None]
             if still or not self.runs:
                 steps.append(commands.evaluate(still, benchmark, self.chosen))
-        return Cell(values, " && ".join(steps))
+        return Cell(values, " && ".join(steps), unit)
 
     @property
     def _train(self) -> str:
-        return commands.train(self.recipe, self.counterpart.options, self.conditions)
+        recipe = self.counterpart.recipe or self.published.recipe
+        return commands.train(recipe, self.counterpart.options, self.conditions)
 
     @property
     def _label(self) -> str:
@@ -119,7 +130,6 @@ class Place:
 def places(published: PaperTable, row: Row, experiments: Sequence[Experiment]) -> Iterator[Place]:
     """Find what stands below a row; where there is nothing, what should stand there."""
     for counterpart in row.ours:
-        recipe = counterpart.recipe or published.recipe
         fitting = [
             (experiment, conditions)
             for experiment in experiments
@@ -127,13 +137,12 @@ def places(published: PaperTable, row: Row, experiments: Sequence[Experiment]) -
         ]
         for experiment, conditions in fitting:
             for chosen in _chosen(experiment, conditions, published.score):
-                runs = experiment.runs
-                yield Place(counterpart, recipe, published.score, conditions, runs, chosen)
+                yield Place(published, counterpart, conditions, experiment.runs, chosen)
         # A row of our own has no number that one would want to stand beside.
         if not fitting and any(row.paper):
             wanted = counterpart.where[0]
             chosen = situation(_of_record(wanted))
-            yield Place(counterpart, recipe, published.score, wanted, (), chosen)
+            yield Place(published, counterpart, wanted, (), chosen)
 
 
 def _met(counterpart: Counterpart, experiment: Experiment) -> Conditions | None:

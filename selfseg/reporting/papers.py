@@ -4,18 +4,18 @@ published/PAPER.toml holds a paper's tables. Another table is another entry ther
 another file; nothing else changes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, cast
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from selfseg.config import Config
 from selfseg.errors import UsageError
 
 PUBLISHED = Path(__file__).parent / "published"
 
-Plain = bool | int | float | str
+Plain = bool | int | float | str | tuple[float, ...]
 
 
 class Excluded(Config):
@@ -66,6 +66,9 @@ class Column(Config):
     benchmarks: tuple[str, ...]
     """Their names in our records; of several, all images count alike. None: it holds no scores."""
 
+    score: str | None = None
+    """Key of the score in our records, if not the first of the table's."""
+
 
 class PaperTable(Config):
     """One table of a paper."""
@@ -76,8 +79,9 @@ class PaperTable(Config):
     measure: str
     """What the numbers are, with their unit."""
 
-    score: str
-    """Key of the score in our records."""
+    scores: Annotated[dict[str, str], Field(min_length=1)]
+    """Keys of scores in our records, by what the table calls them. The first is what its columns
+    hold; a benchmark of our own has a column for each that is there."""
 
     columns: tuple[str, ...]
     """Headings, each one of the paper's `columns`."""
@@ -86,6 +90,9 @@ class PaperTable(Config):
 
     recipe: str
     """Recipe that our numbers come from."""
+
+    in_per_cent: bool = True
+    """How the numbers are printed; false: as shares of 1."""
 
     stub: str = ""
     """Heading of the rows' labels."""
@@ -96,9 +103,14 @@ class PaperTable(Config):
     folds_collections: bool = False
     """Whether runs on other videos, but as many, fold into one line as other seeds do."""
 
+    @property
+    def score(self) -> str:
+        """Key of the score that its columns hold."""
+        return next(iter(self.scores.values()))
+
 
 class Paper(Config):
-    """All tables of a paper, by number."""
+    """All tables of a paper, by number; figures that are one, by name."""
 
     columns: dict[str, Column]
     """By heading."""
@@ -124,6 +136,8 @@ def holds(conditions: Conditions, facts: Mapping[str, Any]) -> bool:
 def find_table(name: str) -> tuple[PaperTable, dict[str, Column]]:
     """Find a table by paper and number, e.g. "dystab/5"; with what its paper's columns mean.
 
+    A figure that compares numbers is one, too: "proposal/figure10".
+
     Raises:
         UsageError: there is none of this name.
     """
@@ -140,4 +154,6 @@ def _meets(fact: object, wanted: Plain | Excluded) -> bool:
         return fact is not None and fact not in wanted.not_in
     if wanted is False:
         return fact is None or fact is False
+    if isinstance(wanted, tuple):
+        return isinstance(fact, list | tuple) and tuple(cast(Sequence[object], fact)) == wanted
     return fact == wanted

@@ -13,14 +13,14 @@ from selfseg.reporting.lines import Cell, Line, Place, places
 from selfseg.reporting.papers import Column, PaperTable, find_table
 from selfseg.reporting.results import Experiment, fold, read_run
 
-FOREIGN = "*: not a benchmark of the paper; not comparable in scale with its numbers."
+FOREIGN = "*: no column of the paper's; not comparable in scale with its numbers."
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """A paper's table, filled.
 
-    columns: by heading; the paper's, then those of benchmarks it does not have
+    columns: by heading; the paper's, then those for what it was not scored on, or by
     lines: ours, for each row
     """
 
@@ -62,7 +62,7 @@ class Comparison:
         return table
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it; a cell lists the score of each run, in per cent."""
+        """Return all of it; a cell lists the score of each run, in the table's unit."""
         return {
             "table": self.name,
             "caption": self.published.caption,
@@ -120,7 +120,7 @@ def fill(
     """Put our lines below each row of a table, and columns for what only we were scored on."""
     found = [list(places(published, row, experiments)) for row in published.rows]
     shown = {heading: columns[heading] for heading in published.columns}
-    shown |= _foreign(shown.values(), published.score, [each for row in found for each in row])
+    shown |= _foreign(shown.values(), published, [each for row in found for each in row])
     lines = tuple(tuple(place.line(shown) for place in row) for row in found)
     return Comparison(name, published, shown, lines)
 
@@ -131,16 +131,27 @@ def write_json(url: str, comparison: Comparison) -> None:
     storage.write(url, content.encode() + b"\n")
 
 
-def _foreign(columns: Iterable[Column], score: str, found: Iterable[Place]) -> dict[str, Column]:
-    known = {name for column in columns for name in column.benchmarks}
+def _foreign(
+    columns: Iterable[Column], published: PaperTable, found: Iterable[Place]
+) -> dict[str, Column]:
+    """Return columns for scores in our records that the paper has none for."""
+    known = {
+        (name, column.score or published.score) for column in columns for name in column.benchmarks
+    }
     ours = {
-        name
+        (name, score)
         for place in found
         for run in place.runs
         for name, record in run.scores.get(place.chosen, {}).items()
-        if score in record
+        for score in record
     }
-    return {name: Column(benchmarks=(name,)) for name in sorted(ours - known)}
+    scores = published.scores.items()
+    return {
+        name if len(scores) == 1 else f"{name} {label}": Column(benchmarks=(name,), score=score)
+        for name in sorted({name for name, _ in ours})
+        for label, score in scores
+        if (name, score) in ours - known
+    }
 
 
 def _line_as_json(line: Line) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A paper's table and ours: records stand in the right row, seeds fold, nothing is made up."""
 
 import json
-from collections.abc import Callable
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -13,74 +12,14 @@ from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, VideoEntry, commit_manifest
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting.lines import Cell, Line
-from selfseg.reporting.tables import Comparison, compare
+from selfseg.reporting.tables import compare
+from tests.unit.reporting.scored_runs import BOOTSTRAP, changed, lines
 
 CHI_OF_F_ALPHA = "χ(Fα)"  # noqa: RUF001 - the Greek letter is meant
-
-WriteRun = Callable[..., str]
-
-BOOTSTRAP = {
-    "name": "dystab_bootstrap",
-    "rounds": 3,
-    "dynamic": {"lambda_tc": -0.1},
-    "static": {"confidence": "separation"},
-}
-
-
-def changed(method: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {**method, **changes}
-
-
-@pytest.fixture
-def write_run(tmp_path: Path) -> WriteRun:
-    """Write a run's folder as training and scoring leave it; return its URL."""
-
-    def write(
-        name: str, *records: dict[str, Any], method: Any = BOOTSTRAP, seed: int = 0, **told: Any
-    ) -> str:
-        folder = tmp_path / name
-        (folder / "evaluations").mkdir(parents=True)
-        facts = {
-            "settings": {"seed": seed, "method": method},
-            "ingest": {},
-            "collection": "collections/ours",
-            "manifest": "0",
-            "versions": {},
-            "command": "",
-            **told,
-        }
-        (folder / "run.json").write_text(json.dumps(facts))
-        for number, record in enumerate(records):
-            full = {
-                "title": name,
-                "checkpoint": f"{folder}/checkpoints/step_00000100",
-                "baseline": None,
-                "view": "fused",
-                "round": None,
-                "seed": seed,
-                "augment": False,
-                "crf": False,
-                "frames": 10,
-                **record,
-            }
-            (folder / "evaluations" / f"{number}.json").write_text(json.dumps(full))
-        return str(folder)
-
-    return write
 
 
 def scored(benchmark: str = "davis16 val", j: float = 0.5, **chosen: Any) -> dict[str, Any]:
     return {"benchmark": benchmark, "j_mean": j, **chosen}
-
-
-def lines(comparison: Comparison, label: str, section: str = "") -> list[Line]:
-    """Return our lines below a row of the paper."""
-    (found,) = [
-        lines
-        for row, lines in zip(comparison.published.rows, comparison.lines, strict=True)
-        if row.label == label and row.section in {section, ""}
-    ]
-    return list(found)
 
 
 def means(lines: list[Line], heading: str) -> list[float | None]:
