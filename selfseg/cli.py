@@ -80,6 +80,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def subjects_of(args: argparse.Namespace) -> "Iterator[Subject]":
     """Yield what `evaluate` is asked to score: a checkpoint round by round, then baselines."""
+    from selfseg.prediction.baselines import SUPERVISED
     from selfseg.prediction.segment import compute_device
     from selfseg.prediction.subjects import Subject
 
@@ -89,8 +90,11 @@ def subjects_of(args: argparse.Namespace) -> "Iterator[Subject]":
         own = {"checkpoint": args.checkpoint, "augment": args.augment, **common}
         for number, view in product(args.round or [None], args.view or [None]):
             yield Subject(round=number, view=view, **own)
+    if args.baseline_weights and SUPERVISED not in args.baseline:
+        raise UsageError(f"--baseline-weights: these are of --baseline {SUPERVISED}; name it, too")
+    trained = {"weights": args.baseline_weights} if args.baseline_weights else {}
     for name in args.baseline:
-        yield Subject(baseline=name, **common)
+        yield Subject(baseline=name, **trained, **common)
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -185,7 +189,11 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--baseline", action="append", default=[], metavar="NAME",
         help="also score a classical method: flow-otsu, mog2, knn or centre; for images "
-        "boundary-connectivity, grabcut or centre; may be repeated",
+        "boundary-connectivity, grabcut or centre; or a supervised one, mask-rcnn; may be repeated",
+    )  # fmt: skip
+    command.add_argument(
+        "--baseline-weights", metavar="FILE",
+        help="or a URL: what mask-rcnn learned; default: torchvision's, of COCO, downloaded",
     )  # fmt: skip
     command.add_argument(
         "--every", type=int, default=1, metavar="N",

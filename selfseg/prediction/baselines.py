@@ -1,4 +1,4 @@
-"""From a source's frames to the soft masks of classical baselines."""
+"""From a source's frames to the soft masks of baselines: classical ones, and a supervised one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -19,15 +19,23 @@ from selfseg.evaluation.baselines import (
     moving_against_otsu,
     subtract_background,
 )
+from selfseg.methods.mask_rcnn import MaskRCNN
 from selfseg.ops.masks import foreground_side
+from selfseg.prediction.detection import DetectorSegmenter
 from selfseg.prediction.segment import Masked, Segmenter, moving_pairs, refuse_stills
 from selfseg.prediction.sources import HOMOGRAPHY_GAP, Preparation, Source, SourceFrame
+
+SUPERVISED = "mask-rcnn"
+"""The one baseline that learned from labels: it finds the object that it is surest of."""
 
 BASELINE_GRID = (128, 224)
 """Grid that flow baselines are computed on, about that of the stored flow."""
 
 FLOW_GAPS = (1,)
 """Frames between the ends of the motions that flow baselines look at; longer ones score lower."""
+
+STILL = IngestSettings(flow="none")
+"""How frames are prepared for what looks at each by itself."""
 
 FOR_STILLS = "this baseline needs it; for stills there are " + ", ".join(
     name for name, baseline in BASELINES.items() if isinstance(baseline, StillBaseline)
@@ -101,14 +109,29 @@ class StillSegmenter:
 
 
 def baseline_segmenter(name: str, *, gaps: tuple[int, ...] | None) -> Segmenter:
-    """Prepare a baseline; gaps: None for its own choice.
+    """Prepare a classical baseline; gaps: None for its own choice.
 
     Raises:
         UsageError: there is no such baseline.
     """
     if name not in BASELINES:
-        raise UsageError(f"--baseline {name}: choose from {', '.join(BASELINES)}")
+        known = ", ".join([*BASELINES, SUPERVISED])
+        raise UsageError(f"--baseline {name}: choose from {known}")
     return _segmenter(BASELINES[name], gaps)
+
+
+def supervised_segmenter(weights: str, device: torch.device) -> DetectorSegmenter:
+    """Prepare the supervised baseline, which sees frames as large as they are at hand.
+
+    Args:
+        weights: see `MaskRCNN`.
+        device: where it computes.
+
+    Raises:
+        UserError: no such weights, or those of another network.
+    """
+    preparation = Preparation(STILL, (HOMOGRAPHY_GAP,), "none")
+    return DetectorSegmenter(MaskRCNN(weights, device), preparation, device, grid=None)
 
 
 def _segmenter(baseline: Baseline, gaps: tuple[int, ...] | None) -> Segmenter:
@@ -121,8 +144,7 @@ def _segmenter(baseline: Baseline, gaps: tuple[int, ...] | None) -> Segmenter:
             preparation = Preparation(ingest, (HOMOGRAPHY_GAP,), "none", whole=True)
             return SubtractionSegmenter(baseline, preparation)
         case StillBaseline():
-            still = ingest.override({"flow": "none"})
-            preparation = Preparation(still, (HOMOGRAPHY_GAP,), "none")
+            preparation = Preparation(STILL, (HOMOGRAPHY_GAP,), "none")
             return StillSegmenter(baseline.segment, preparation)
 
 

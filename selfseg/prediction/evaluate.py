@@ -13,6 +13,7 @@ from selfseg import storage
 from selfseg.data.sources import slug
 from selfseg.evaluation.scores import Score, Scores
 from selfseg.evaluation.thresholds import Thresholds, best_threshold
+from selfseg.prediction.baselines import SUPERVISED
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.prediction.progress import bar
 from selfseg.prediction.scoring import score_source, sweep_source
@@ -104,6 +105,7 @@ def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, 
         "benchmark": benchmark.name,
         "checkpoint": subject.checkpoint,
         "baseline": subject.baseline,
+        "weights": subject.weights if subject.baseline == SUPERVISED else None,
         "view": subject.view,
         "round": subject.round,
         "seed": subject.seed,

@@ -6,7 +6,8 @@ from typing import Self
 from selfseg.contracts import View
 from selfseg.errors import UsageError
 from selfseg.experiment import load_model, round_checkpoint
-from selfseg.prediction.baselines import baseline_segmenter
+from selfseg.methods.mask_rcnn import TORCHVISION
+from selfseg.prediction.baselines import SUPERVISED, baseline_segmenter, supervised_segmenter
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.prediction.detection import object_segmenter
 from selfseg.prediction.segment import (
@@ -25,6 +26,7 @@ class Subject:
     checkpoint: URL of a checkpoint or a run; None for a baseline
     round: of the run, whose checkpoint is meant; None for the newest
     baseline: name of a baseline; None for a checkpoint
+    weights: of the supervised baseline
     gaps: frames between the ends of a motion; None for what the checkpoint was trained on
     view: what a checkpoint looks at; None for what its method calls best
     augment: whether a checkpoint's masks are averaged over crops and mirror images
@@ -37,6 +39,7 @@ class Subject:
     checkpoint: str | None = None
     round: int | None = None
     baseline: str | None = None
+    weights: str = TORCHVISION
     gaps: tuple[int, ...] | None = None
     view: View | None = None
     augment: bool = False
@@ -51,6 +54,8 @@ class Subject:
         Raises:
             UserError: no such checkpoint or baseline, or one that cannot be used.
         """
+        if self.baseline == SUPERVISED:
+            return supervised_segmenter(self.weights, compute_device(self.device))
         if self.baseline:
             return baseline_segmenter(self.baseline, gaps=self.gaps)
         return object_segmenter(self._model_segmenter())
@@ -93,5 +98,7 @@ class Subject:
     def title(self) -> str:
         """What tables call it, with what is done to its masks."""
         name = self.name or self.baseline or str(self.checkpoint).rstrip("/").rpartition("/")[2]
+        if self.baseline == SUPERVISED:
+            name = f"{name} (supervised)"
         done = [" + crops"] * (self.augment and not self.baseline) + [" + CRF"] * self.crf
         return "".join([name, *done])

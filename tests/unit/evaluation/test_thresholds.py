@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,11 @@ def test_a_score_is_taken_at_the_chosen_threshold():
     mask = np.array([[0.9, 0.4, 0.3, 0.1]], np.float32)
     assert score_frame(mask, truth)["j"] == region_similarity(mask > 0.5, truth) == 1 / 2
     assert score_frame(mask, truth, threshold=0.35)["j"] == 1
+
+
+def test_masks_and_their_control_have_a_threshold_each():
+    truth = np.array([[True, True, False, False]])
+    mask = np.array([[0.5, 0.5, 0.1, 0.1]], np.float32)
+    protocol = replace(INNER_FRAMES, thresholds=Thresholds(0.35, 0.7, ("cow",)))
+    assert protocol.score(mask, truth)["j"] == 1
+    assert protocol.score_control(mask, truth) == 0

@@ -17,7 +17,8 @@ from selfseg.evaluation.thresholds import Thresholds
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.detection import DetectorSegmenter, object_segmenter
 from selfseg.prediction.evaluate import evaluate, record, with_thresholds
-from selfseg.prediction.segment import model_segmenter
+from selfseg.prediction.scoring import counted_frames
+from selfseg.prediction.segment import CRF_HEIGHT, model_segmenter
 from selfseg.prediction.sources import Preparation
 from selfseg.prediction.subjects import Subject
 from tests.synthetic import moving_disc, write_frames, write_masks
@@ -116,6 +117,15 @@ def test_the_best_threshold_on_some_videos_is_what_the_others_are_scored_at(benc
     assert [score.name for score in scores.each] == ["blinking", "dark"]
     assert scores.mean("j") > 0.95
     assert "the best by mean J on disc" in scores.statement
+
+
+def test_the_control_is_treated_as_the_mask_is(benchmark):
+    segmenter, (source, *_) = segmenter_of(BrightObjects()), benchmark.sources
+    for crf in (False, True):
+        seen, *_ = counted_frames(segmenter, source, benchmark.protocol, crf=crf)
+        assert seen.control is not None
+        assert seen.mask.shape == seen.control.shape
+        assert (seen.mask.shape[0] == CRF_HEIGHT) is crf
 
 
 def test_a_method_without_objects_gets_its_threshold_in_the_same_way(benchmark):
