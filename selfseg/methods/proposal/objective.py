@@ -76,6 +76,8 @@ def advantage(reward: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     others = len(reward) - 1
     if others < 2:
         return reward
+    # Differences are the same without the mean of all, and their squares exact.
+    reward = reward - reward.mean()
     mean = (reward.sum() - reward) / others
     square = (reward.square().sum() - reward.square()) / others
     deviation = (square - mean.square()).clamp_min(LEAST_DEVIATION**2).sqrt()
