@@ -6,10 +6,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from selfseg.contracts import View
+from selfseg.contracts import Detector, View
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
 from selfseg.experiment import Model, load_model
+from selfseg.prediction.detection import object_segmenter
 from selfseg.prediction.segment import model_segmenter
 from selfseg.reporting.glossary import VIEWS
 from selfseg.reporting.looks import learned_views, look_at, spread
@@ -25,6 +26,11 @@ FILMS = 3
 
 FILM_FRAMES = 24
 """Consecutive frames of a film."""
+
+BOXES = (
+    "Blue dots are the grid's cells, as large as they are probable; a green line leads from the "
+    "most probable one to its box. "
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +65,21 @@ def hang(run_url: str, collection_url: str, manifest_id: str) -> Gallery:
         model = load_model(run_url, device)
     except UserError as error:
         return Gallery(f"No pictures, because no model could be loaded: {error}", videos=videos)
-    chosen = spread(list(collection.videos), ROWS)
-    view = learned_views(model)[0]
+    views = learned_views(model)
+    if not views:
+        return Gallery(
+            "No pictures yet, because inpainters are all that has been trained, and they outline "
+            "nothing.",
+            videos=videos,
+        )
+    chosen, view = spread(list(collection.videos), ROWS), views[0]
     by = f", {' '.join(VIEWS[view])}" if len(model.method.views) > 1 else ""
     rows, films, gaps = _show(model, view, collection, chosen, device)
     note = (
         f"{count(len(rows))} of {count(len(videos))} videos, spread evenly over the collection and "
         "each at its middle frame; nobody picked them. In motion, hue is direction and strength "
-        f"is speed. Predictions are the newest checkpoint's{by}. Click a picture to enlarge it."
+        f"is speed. Predictions are the newest checkpoint's{by}. "
+        f"{BOXES if isinstance(model.method, Detector) else ''}Click a picture to enlarge it."
     )
     rounds = compare(run_url, model, collection, [row.video for row in rows], device)
     return Gallery(note, rows, films, videos, rounds, gaps)
@@ -75,7 +88,7 @@ def hang(run_url: str, collection_url: str, manifest_id: str) -> Gallery:
 def _show(
     model: Model, view: View, collection: Collection, names: list[str], device: torch.device
 ) -> tuple[list[Row], list[Film], list[str]]:
-    segmenter = model_segmenter(model, gaps=None, device=device, view=view)
+    segmenter = object_segmenter(model_segmenter(model, gaps=None, device=device, view=view))
     playing = spread(names, FILMS)
     rows, films, gaps = [], [], []
     for name in track(names, "Looking at videos", console=Console(stderr=True), transient=True):

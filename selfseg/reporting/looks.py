@@ -3,18 +3,18 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-import numpy as np
-from jaxtyping import Float
-
 from selfseg.contracts import View
 from selfseg.data.collection import Collection
 from selfseg.experiment import Model
 from selfseg.prediction.collection_source import CollectionSource
+from selfseg.prediction.detection import DetectorSegmenter, Looked, looked_at
 from selfseg.prediction.segment import ModelSegmenter
-from selfseg.prediction.sources import SourceFrame
 from selfseg.reporting.pictures import Look
 
 Item = TypeVar("Item")
+
+INPAINTERS = "inpainters"
+"""Name of the phase in which the proposal method has learned nothing else."""
 
 
 def spread(items: Sequence[Item], number: int) -> list[Item]:
@@ -26,16 +26,22 @@ def spread(items: Sequence[Item], number: int) -> list[Item]:
 def learned_views(model: Model) -> tuple[View, ...]:
     """Return the views a model has learned so far, the best one for a video first.
 
-    Before the first round of a bootstrap only the dynamic model has been taught anything.
+    Before the first round of a bootstrap only the dynamic model has been taught anything;
+    inpainters outline nothing.
     """
     method = model.method
+    if any(phase.name == INPAINTERS and model.step <= phase.stop for phase in method.phases):
+        return ()
     if any(phase.completes == 0 and model.step <= phase.stop for phase in method.phases):
         return ("dynamic",)
     return method.views
 
 
 def look_at(
-    segmenter: ModelSegmenter, collection: Collection, name: str, ordinals: Iterable[int]
+    segmenter: ModelSegmenter | DetectorSegmenter,
+    collection: Collection,
+    name: str,
+    ordinals: Iterable[int],
 ) -> Iterator[Look]:
     """Show a model frames of a video.
 
@@ -44,13 +50,12 @@ def look_at(
     """
     source = CollectionSource(collection.url, collection.manifest_id, name, tuple(ordinals))
     has_camera = segmenter.preparation.camera != "none"
-    for frame, probability in segmenter.masks(source):
-        yield _look(name, frame, probability, has_camera=has_camera)
+    for looked in looked_at(segmenter, source):
+        yield _look(name, looked, has_camera=has_camera)
 
 
-def _look(
-    video: str, frame: SourceFrame, probability: Float[np.ndarray, "..."], *, has_camera: bool
-) -> Look:
+def _look(video: str, looked: Looked, *, has_camera: bool) -> Look:
+    frame, probability, found = looked
     pair = frame.pairs[0] if frame.pairs else None
     return Look(
         video=video,
@@ -61,4 +66,5 @@ def _look(
         own_motion=pair.flow - pair.camera if pair and has_camera else None,
         probability=probability,
         truth=frame.truth,
+        found=found,
     )

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Num, UInt8
 
+from selfseg.contracts import Detections
 from selfseg.evaluation.metrics import region_similarity
 from selfseg.ops.colours import flow_image, overlay
+from selfseg.ops.drawing import draw_detections
 from selfseg.ops.masks import resize
 
 TILE_WIDTH = 480
@@ -52,6 +54,7 @@ class Look:
     own_motion: what is left of `flow` without the camera's part
     probability: of the foreground, on a grid of its own
     truth: at its own size
+    found: boxes and the grid's probabilities, of a method that finds objects one by one
     """
 
     video: str
@@ -62,6 +65,7 @@ class Look:
     own_motion: Float[np.ndarray, "fh fw 2"] | None
     probability: Float[np.ndarray, "ph pw"]
     truth: Bool[np.ndarray, "th tw"] | None
+    found: Detections | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +145,28 @@ def _layers(look: Look) -> dict[str, tuple[UInt8[np.ndarray, "h w 3"], str]]:
             drawn = cv2.resize(flow_image(flow), (width, height), interpolation=cv2.INTER_LINEAR)
             layers[name] = (drawn, f"{where}: {FLOW_WORDS[name]}")
     layers["mask"] = (_soft(probability), f"{where}: predicted soft mask")
-    layers["prediction"] = (overlay(look.image, found), f"{where}: prediction, {share}")
+    layers["prediction"] = _prediction(look, found, f"{where}: prediction, {share}")
     if look.truth is not None:
         truth = _resized(look.truth.astype(np.float32), height, width) >= 0.5
         layers["truth"] = (overlay(look.image, truth), f"{where}: ground truth")
     return layers
+
+
+def _prediction(
+    look: Look, mask: Bool[np.ndarray, "h w"], alt: str
+) -> tuple[UInt8[np.ndarray, "h w 3"], str]:
+    drawn, found = overlay(look.image, mask), look.found
+    if found is None:
+        return drawn, alt
+    drawn = draw_detections(
+        drawn,
+        boxes=found.boxes.numpy(),
+        cells=found.cells.numpy(),
+        centres=found.centres.numpy(),
+        probability=found.probability.numpy(),
+    )
+    sure = ", ".join(f"{confidence:.2f}" for confidence in found.confidence.tolist())
+    return drawn, f"{alt}, in a box of confidence {sure}" if sure else f"{alt}, no box"
 
 
 def agreement(look: Look) -> float | None:

@@ -1,8 +1,8 @@
 """What a run's settings say about its course: its phases, and whether it is shown labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
@@ -38,5 +38,14 @@ def read_plan(settings: Mapping[str, Any]) -> Plan:
         return Plan()
     if method.supervised:
         return Plan(method.phases, "masks")
-    weights = settings["method"].get("static", {}).get("weights", "none")
-    return Plan(method.phases, "none" if weights in LABEL_FREE else "names")
+    named = set(_weights(settings["method"])) - set(LABEL_FREE)
+    return Plan(method.phases, "names" if named else "none")
+
+
+def _weights(component: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the weights of all networks in a component come from."""
+    if "weights" in component and component.get("network") != "none":
+        yield component["weights"]
+    for part in component.values():
+        if isinstance(part, Mapping):
+            yield from _weights(cast(Mapping[str, Any], part))

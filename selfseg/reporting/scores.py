@@ -19,6 +19,14 @@ STILL_MEASURES = {
 }
 """The same where single images were scored."""
 
+DETECTION_MEASURES = {
+    "j_bump": "J, control",
+    "box_hit": "box hit",
+    "box_iou50": "box IoU >= 0.5",
+    "map50": "mAP at IoU 0.5",
+}
+"""Columns besides, where something found boxes. The control: nothing was decoded in them."""
+
 NEEDED = {"title", "benchmark", "baseline"}
 """What every evaluation holds."""
 
@@ -27,7 +35,7 @@ NEEDED = {"title", "benchmark", "baseline"}
 class Scored:
     """One thing that was scored.
 
-    means: by the names of its measures
+    means: by the names of its measures; what finds no boxes has none of theirs
     sequences: J and F by sequence; empty for single images, of which there are thousands
     checkpoint: what was scored, empty for a baseline; names sort by step
     view, round: of it, where it has any
@@ -152,6 +160,12 @@ def tables(evaluations: Mapping[str, Mapping[str, Any]]) -> list[Table]:
 def _table(benchmark: str, alike: Sequence[Mapping[str, Any]]) -> Table:
     first = alike[0]
     unit, measures = _unit(first), _measures(first)
+    boxes = {
+        name: label
+        for name, label in DETECTION_MEASURES.items()
+        if any(name in evaluation for evaluation in alike)
+    }
+    measures = measures | boxes
     entries = _ranked(alike, measures)
     return Table(
         benchmark, unit, len(first[f"{unit}s"]), first.get("protocol", ""), measures, entries
@@ -182,7 +196,7 @@ def _scored(evaluation: Mapping[str, Any], measures: Mapping[str, str]) -> Score
     return Scored(
         name=evaluation["title"],
         is_baseline=baseline,
-        means={key: float(evaluation[key]) for key in measures},
+        means={key: float(evaluation[key]) for key in measures if key in evaluation},
         sequences=evaluation.get("sequences", {}),
         checkpoint="" if baseline else evaluation.get("checkpoint") or "",
         view=evaluation.get("view"),

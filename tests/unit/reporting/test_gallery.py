@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from selfseg import storage
-from selfseg.contracts import FramePairs, View
+from selfseg.contracts import Detections, FramePairs, Phase, View
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import shard_url
 from selfseg.errors import UserError
@@ -27,6 +27,45 @@ class SpeedThreshold:
         assert view == "dynamic"
         own_motion = (frame.flow - frame.camera).norm(dim=1)
         return (own_motion > 0.3).float().mean(0)
+
+
+class BrightBox:
+    """Finds one box, always the same, whose mask is what is bright in it."""
+
+    views = ("static",)
+    phases = (Phase("inpainters", 0, 100), Phase("proposals", 100, 200))
+
+    def detect(self, image: torch.Tensor, *, objects: int = 1) -> Detections:
+        assert objects == 1
+        inside = torch.zeros_like(image[0])
+        inside[12:36, 16:48] = 1
+        return Detections(
+            boxes=torch.tensor([[0.25, 0.25, 0.5, 0.5]]),
+            confidence=torch.tensor([0.9]),
+            masks=((image.mean(0) > 0.5) * inside).unsqueeze(0),
+            bumps=inside.unsqueeze(0),
+            cells=torch.tensor([0]),
+            centres=torch.tensor([[0.5, 0.5]]),
+            probability=torch.tensor([1.0]),
+        )
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    """Return what makes a detector the trained model, at a step."""
+
+    def at(step: int) -> None:
+        settings = SimpleNamespace(height=48, width=64, gaps=(1, 2), camera="quadratic")
+        trained = SimpleNamespace(
+            method=BrightBox(),
+            config=SimpleNamespace(data=settings),
+            ingest=IngestSettings(gaps=(1, 2)),
+            url="a checkpoint",
+            step=step,
+        )
+        monkeypatch.setattr(gallery, "load_model", lambda url, device: trained)
+
+    return at
 
 
 @pytest.fixture
@@ -88,6 +127,23 @@ def test_the_grid_shows_middle_frames_of_several_videos_and_a_few_play(collectio
     assert [(film.video, film.first, film.last) for film in shown.films] == [("disc-2", 2, 5)]
     assert shown.videos == [(f"disc-{k}", 9) for k in range(5)]
     assert shown.gaps == []
+
+
+def test_a_detectors_pictures_show_its_box_and_say_what_is_drawn(collection, detector):
+    detector(150)
+    shown = hang("a run", *collection)
+    assert [tile.name for tile in shown.rows[0].tiles] == ["frame", "prediction"]
+    assert shown.rows[0].tiles[1].alt.endswith("in a box of confidence 0.90")
+    assert "a green line leads" in shown.note
+    assert len(shown.films) == 1
+
+
+def test_inpainters_alone_show_nothing(collection, detector):
+    detector(100)
+    shown = hang("a run", *collection)
+    assert shown.rows == []
+    assert "inpainters are all that has been trained" in shown.note
+    assert len(shown.videos) == 5
 
 
 def test_a_collection_out_of_reach_is_named_and_leaves_a_report(tmp_path):

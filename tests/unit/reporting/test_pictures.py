@@ -3,7 +3,9 @@ import base64
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from selfseg.contracts import Detections
 from selfseg.reporting.pictures import FILM_WIDTH, Look, agreement, data_uri, film, row
 from tests.synthetic import moving_disc
 
@@ -44,6 +46,30 @@ def test_a_row_shows_frame_flow_prediction_and_truth_each_with_words():
     assert names == ["frame", "flow", "own motion", "prediction", "truth"]
     assert all("frame 0 of disc" in tile.alt for tile in shown.tiles)
     assert {decoded(tile.uri).shape for tile in shown.tiles} == {(48, 64, 3)}
+
+
+def test_a_detector_has_its_grid_and_its_box_drawn_over_its_mask():
+    found = Detections(
+        boxes=torch.tensor([[0.25, 0.25, 0.5, 0.5]]),
+        confidence=torch.tensor([0.75]),
+        masks=torch.zeros(1, 48, 64),
+        bumps=torch.zeros(1, 48, 64),
+        cells=torch.tensor([0]),
+        centres=torch.tensor([[0.25, 0.5], [0.75, 0.5]]),
+        probability=torch.tensor([0.75, 0.25]),
+    )
+    grey = np.full((48, 64, 3), 128, np.uint8)
+    nothing = {"image": grey, "probability": np.zeros((48, 64), np.float32)}
+    (_, *_, plain, _), (_, *_, drawn, _) = (
+        row(look(0, **nothing, found=each)).tiles for each in (None, found)
+    )
+    assert plain.alt == "frame 0 of disc: prediction, 0 % of the picture"
+    assert drawn.alt == f"{plain.alt}, in a box of confidence 0.75"
+    changed = np.abs(decoded(drawn.uri).astype(int) - decoded(plain.uri)).max(2) > 40
+    # The upper edge lies at a quarter of 48 rows, the likelier cell at a quarter of 64 columns.
+    assert changed[12, 20:44].all()
+    assert changed[24, 16]
+    assert not changed[:8].any()
 
 
 def test_what_a_collection_does_not_hold_is_left_out():

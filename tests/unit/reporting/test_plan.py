@@ -29,6 +29,33 @@ def test_weights_learned_without_labels_are_none():
     assert read_plan(settings("dystab_bootstrap", **changes)).labels == "none"
 
 
+@pytest.mark.parametrize(
+    ("changes", "labels"),
+    [
+        ({}, "names"),
+        ({"method.perceptual.weights": "none"}, "none"),
+        ({"method.perceptual.network": "none"}, "none"),
+        (
+            {
+                "method.perceptual.network": "none",
+                "method.detector.architecture": "resnet18",
+                "method.detector.weights": "torchvision",
+            },
+            "names",
+        ),
+    ],
+)
+def test_any_network_that_someone_named_pictures_for_counts(changes, labels):
+    assert read_plan(settings("proposal_cpu", **changes)).labels == labels
+
+
+def test_the_proposal_method_has_two_phases_or_one():
+    names = [phase.name for phase in read_plan(settings("proposal")).phases]
+    assert names == ["inpainters", "proposals"]
+    (only,) = read_plan(settings("proposal_full_sum")).phases
+    assert (only.name, only.start) == ("proposals", 0)
+
+
 def test_a_bootstrap_has_its_phases_and_a_single_training_none():
     rounds = [phase.completes for phase in read_plan(settings("dystab_bootstrap")).phases]
     assert [number for number in rounds if number is not None] == [0, 1, 2, 3]

@@ -43,6 +43,24 @@ def test_the_run_and_the_best_baseline_are_told_apart():
     assert table.best("bear") == ["otsu"]
 
 
+def test_boxes_have_columns_of_their_own_where_something_finds_them():
+    own = evaluation("run", {"bear": 0.5}) | {"box_hit": 0.9, "map50": 0.4, "j_bump": 0.3}
+    (table,) = tables({"a": own, "b": evaluation("otsu", {"bear": 0.4}, baseline="otsu")})
+    assert list(table.measures) == [
+        "j_mean",
+        "j_frame_mean",
+        "f_mean",
+        "j_bump",
+        "box_hit",
+        "map50",
+    ]
+    first, second = table.entries
+    assert (first.means["box_hit"], first.means["j_bump"]) == (0.9, 0.3)
+    assert "box_hit" not in second.means
+    (plain,) = tables({"b": evaluation("otsu", {"bear": 0.4}, baseline="otsu")})
+    assert list(plain.measures) == ["j_mean", "j_frame_mean", "f_mean"]
+
+
 def test_without_a_baseline_there_is_no_rival():
     (table,) = tables({"a": evaluation("run", {"bear": 0.5})})
     assert table.rival is None
