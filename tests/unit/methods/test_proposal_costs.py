@@ -7,7 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from selfseg.contracts import FramePairs
-from selfseg.methods.proposal import proposer
+from selfseg.methods.proposal import proposal, proposer
 from selfseg.methods.proposal.grid import Proposals, live_cells
 from selfseg.methods.proposal.inpainting import FLOW, IMAGE, flow_colours
 from selfseg.methods.proposal.objective import (
@@ -19,9 +19,10 @@ from selfseg.methods.proposal.objective import (
 )
 from selfseg.methods.proposal.proposal import Proposal
 from selfseg.methods.proposal.sampling import Draw, exploring
-from selfseg.ops.boxes import covered, scaled
+from selfseg.ops.boxes import covered, scaled, softly_covered
 from tests.unit.methods.small_proposal import (
     EVERYTHING,
+    NO_PRIORS,
     ONLY_O,
     SMALL,
     alone,
@@ -39,6 +40,12 @@ def batch() -> FramePairs:
 
 
 # What an image costs and what a box earns
+
+
+def gradients(loss: Tensor, model: Proposal) -> list[Tensor]:
+    parameters = list(model.proposer.parameters())
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 class Grey(nn.Module):
@@ -105,6 +112,22 @@ def test_the_loss_is_equation_3_less_equation_4_plus_the_priors(batch, hole_side
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
+@pytest.mark.parametrize("by_area", [True, False])
+def test_together_the_background_moves_boxes_and_p_by_the_slopes_of_equation_4(
+    batch, by_area, monkeypatch
+):
+    monkeypatch.setattr(proposal, "pixel_distance", lambda made, _: made.new_zeros(len(made)))
+    settings = {"training": "joint", "background_weight": 0.7, "flow_weight": 0, **NO_PRIORS}
+    model = with_grey_inpainters(model_of(**settings, by_area=by_area))
+    found = gradients(loss_of(model, batch)[0], model)
+    drawn = drawn_by(model, batch)
+    hole = softly_covered(scaled(drawn.boxes, 1.1), 48, 64)
+    grey = torch.full_like(batch.image, 0.4) / 0.225
+    earned = hole_error(grey, batch.image / 0.225, hole, by_area=by_area)
+    expected = gradients(-0.7 * (drawn.weight * earned).mean(), model)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+
+
 def test_without_flow_no_flow_is_looked_at(batch):
     model = model_of(flow_weight=0)
     lost = replace(batch, flow=batch.flow * torch.nan)
@@ -146,12 +169,6 @@ def test_looks_count_beside_pixels_and_move_what_pixels_do_but_never_themselves(
 
 
 # Draws
-
-
-def gradients(loss: Tensor, model: Proposal) -> list[Tensor]:
-    parameters = list(model.proposer.parameters())
-    found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 @pytest.mark.parametrize("training", ["separate", "joint"])
