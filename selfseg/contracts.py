@@ -92,7 +92,7 @@ class Detector(Protocol):
     """What a method also is that finds objects one by one in a single image."""
 
     def detect(self, image: Float[Tensor, "3 h w"], *, objects: int = 1) -> Detections:
-        """Find at most `objects`, at least one, on the grid that it was trained on."""
+        """Find at most `objects`, maybe none; masks lie on the grid of `image`."""
         ...
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from selfseg.methods.proposal.config import AutoencoderConfig
+from selfseg.methods.proposal.objective import COLOUR_MEAN
 from selfseg.ops.boxes import crop, paste
 
 LEAST_MASK = 1e-4
@@ -39,7 +40,8 @@ def decode(
     side = config.side
     content = crop(image, boxes, side, side)
     weight = focal_bump(side, image.device) if config.focal else content.new_ones(1, 1, side, side)
-    shown, logit = autoencoder(content * weight)
+    # Grey where the bump is 0, and nothing of the image.
+    shown, logit = autoencoder(COLOUR_MEAN + weight * (content - COLOUR_MEAN))
     mask = LEAST_MASK + (1 - LEAST_MASK) * logit.float().sigmoid()
     height, width = image.shape[-2:]
     return Decoded(

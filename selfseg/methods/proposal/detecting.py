@@ -16,7 +16,7 @@ from selfseg.ops.boxes import corners
 def detect(
     proposer: Proposer, image: Float[Tensor, "3 h w"], objects: int, config: ProposalConfig
 ) -> Detections:
-    """Find at most `objects` boxes, the most probable first, and outline what is in them.
+    """Find at most `objects` boxes, the most confident first, and outline what is in them.
 
     Each draw takes the most probable cell that is left, and with it all cells whose boxes overlap
     its box: they speak of the same object, and their probabilities add up to its confidence.
@@ -45,6 +45,9 @@ def distinct(
 ) -> tuple[Int64[Tensor, " k"], Float[Tensor, " k"]]:
     """Return cells of one image whose boxes do not overlap, and the probability each stands for.
 
+    Neighbouring cells often propose the same box, and share its probability; so the object with
+    most of it in all comes first, not the cell.
+
     Args:
         proposals: of one image.
         overlap: intersection over union from which boxes overlap.
@@ -57,5 +60,6 @@ def distinct(
     best, owner = shared.max(1)
     counted = torch.where(best > overlap, probability, torch.zeros_like(probability))
     confidence = torch.zeros_like(probability[cells]).index_add(0, owner, counted)
-    seen = probability[cells] > 0
-    return cells[seen], confidence[seen]
+    order = confidence.argsort(descending=True, stable=True)
+    order = order[confidence[order] > 0]
+    return cells[order], confidence[order]

@@ -14,7 +14,7 @@ from torch.nn import functional
 from selfseg.contracts import FramePairs, Objective, Phase, View
 from selfseg.errors import UserError
 from selfseg.methods.proposal.config import InpaintersConfig
-from selfseg.methods.proposal.objective import COLOUR_UNIT, hole_error
+from selfseg.methods.proposal.objective import COLOUR_MEAN, COLOUR_UNIT, hole_error
 from selfseg.nets.image_inpainter import ImageInpainter
 from selfseg.ops.boxes import covered
 
@@ -67,8 +67,8 @@ class Inpainters:
         )
 
     def colours(self, batch: FramePairs) -> Float[Tensor, "b 3 h w"]:
-        """Return the images in the unit that I works in."""
-        return batch.image / COLOUR_UNIT
+        """Return the images as I sees them, in which a hole is grey."""
+        return as_seen(batch.image)
 
     def flow(self, batch: FramePairs) -> Float[Tensor, "b c h w"]:
         """Return the flow that is not the camera's, as I_f sees it."""
@@ -93,6 +93,16 @@ class Inpainters:
             hole = functional.max_pool2d(hole, stride)
         laid_out = truth.contiguous(memory_format=torch.channels_last)
         return self.players[player](laid_out, hole).float(), truth, hole
+
+
+def as_seen(image: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """Bring colours, [0, 1], to zero mean and unit deviation."""
+    return (image - COLOUR_MEAN) / COLOUR_UNIT
+
+
+def as_colours(seen: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """Bring what I says back to colours; nothing bounds them."""
+    return seen * COLOUR_UNIT + COLOUR_MEAN
 
 
 def random_boxes(

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-COLOUR_UNIT = 0.225
-"""Mean deviation of ImageNet's channels; colours themselves lie in [0, 1]."""
+COLOUR_MEAN, COLOUR_UNIT = 0.45, 0.225
+"""Mean and deviation of ImageNet's colours, over its channels; colours lie in [0, 1]."""
 
 LEAST_DEVIATION = 1e-6
 

@@ -17,9 +17,8 @@ from torch.nn import functional
 from selfseg.contracts import Detections, FramePairs, Objective, Phase, View
 from selfseg.methods.proposal import detecting
 from selfseg.methods.proposal.config import ProposalConfig
-from selfseg.methods.proposal.inpainting import FLOW, IMAGE, Inpainters
+from selfseg.methods.proposal.inpainting import FLOW, IMAGE, Inpainters, as_colours, as_seen
 from selfseg.methods.proposal.objective import (
-    COLOUR_UNIT,
     advantage,
     box_prior,
     composite,
@@ -99,7 +98,7 @@ class Proposal:
         return Objective(cost + prior, {k: v.detach().mean() for k, v in (terms | priors).items()})
 
     def segment(self, frame: FramePairs, view: View) -> Float[Tensor, "h w"]:
-        """Return the mask of the most probable box."""
+        """Return the mask of the most confident box."""
         del view
         return self.detect(frame.image[0]).masks[0]
 
@@ -143,9 +142,9 @@ class Proposal:
             return batch.background.repeat_interleave(len(drawn.image) // len(batch.image), 0)
         boxes = scaled(drawn.boxes, self.config.erased)
         size = drawn.image.shape[-2:]
-        guess, _, _ = self.inpainters.fill(IMAGE, drawn.image / COLOUR_UNIT, boxes)
+        guess, _, _ = self.inpainters.fill(IMAGE, as_seen(drawn.image), boxes)
         hole = covered(boxes, *size)
-        return composite(resize(guess, *size) * COLOUR_UNIT, hole, drawn.image)
+        return composite(as_colours(resize(guess, *size)), hole, drawn.image)
 
     def _background(self, drawn: Drawn, batch: FramePairs) -> tuple[Tensor, dict[str, Tensor]]:
         """G, Eq. 4: minus what the box earns by being hard to inpaint, in colours and in flow."""
