@@ -27,6 +27,8 @@ FILMS = 3
 FILM_FRAMES = 24
 """Consecutive frames of a film."""
 
+MOTION = "In motion, hue is direction and strength is speed. "
+
 BOXES = (
     "Blue dots are the grid's cells, as large as they are probable; a green line leads from the "
     "most probable one to its box. "
@@ -75,10 +77,11 @@ def hang(run_url: str, collection_url: str, manifest_id: str) -> Gallery:
     chosen, view = spread(list(collection.videos), ROWS), views[0]
     by = f", {' '.join(VIEWS[view])}" if len(model.method.views) > 1 else ""
     rows, films, gaps = _show(model, view, collection, chosen, device)
+    moving = any(tile.name == "flow" for row in rows for tile in row.tiles)
     note = (
         f"{count(len(rows))} of {count(len(videos))} videos, spread evenly over the collection and "
-        "each at its middle frame; nobody picked them. In motion, hue is direction and strength "
-        f"is speed. Predictions are the newest checkpoint's{by}. "
+        f"each at its middle frame; nobody picked them. {MOTION if moving else ''}"
+        f"Predictions are the newest checkpoint's{by}. "
         f"{BOXES if isinstance(model.method, Detector) else ''}Click a picture to enlarge it."
     )
     rounds = compare(run_url, model, collection, [row.video for row in rows], device)

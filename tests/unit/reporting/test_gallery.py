@@ -127,6 +127,8 @@ def test_the_grid_shows_middle_frames_of_several_videos_and_a_few_play(collectio
     assert [(film.video, film.first, film.last) for film in shown.films] == [("disc-2", 2, 5)]
     assert shown.videos == [(f"disc-{k}", 9) for k in range(5)]
     assert shown.gaps == []
+    assert "hue is direction" in shown.note
+    assert "green line" not in shown.note
 
 
 def test_a_detectors_pictures_show_its_box_and_say_what_is_drawn(collection, detector):
@@ -135,6 +137,7 @@ def test_a_detectors_pictures_show_its_box_and_say_what_is_drawn(collection, det
     assert [tile.name for tile in shown.rows[0].tiles] == ["frame", "prediction"]
     assert shown.rows[0].tiles[1].alt.endswith("in a box of confidence 0.90")
     assert "a green line leads" in shown.note
+    assert "hue is direction" not in shown.note
     assert len(shown.films) == 1
 
 
