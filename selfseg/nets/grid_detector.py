@@ -67,12 +67,13 @@ class GridDetector(nn.Module):
         Returns:
             `cells` rows and columns of: width, height, offset in x and in y, logit.
         """
-        features = self.encoder(image)[-1]
-        rows, columns = features.shape[-2:]
+        # Linear, so that it may come first: on a fine grid five channels cost less than hundreds.
+        raw = self.head(self.encoder(image)[-1])
+        rows, columns = raw.shape[-2:]
         finer = torch.Size((max(rows, self.cells), max(columns, self.cells)))
         if finer != (rows, columns):
-            features = resize(features, finer)
-        return self.head(functional.adaptive_avg_pool2d(features, self.cells))
+            raw = resize(raw, finer)
+        return functional.adaptive_avg_pool2d(raw, self.cells)
 
 
 class _SmallTrunk(nn.Module):
