@@ -269,7 +269,13 @@ def load_model(url: str, device: torch.device) -> Model:
     saved = checkpoint.read_inference(checkpoint.resolve(url))
     config = ExperimentConfig.parse(saved.settings, origin=saved.url)
     method = build_method(config.method)
-    method.players.load_state_dict(saved.weights)
+    try:
+        method.players.load_state_dict(saved.weights)
+    except RuntimeError:
+        raise UserError(
+            f"{saved.url}: its networks are not those of this version of selfseg: train again, "
+            "or go back to the version that wrote it"
+        ) from None
     method.players.to(device).eval()
     return Model(
         method=method,

@@ -129,8 +129,14 @@ def model_segmenter(
 
     Raises:
         UsageError: a gap its flow was never prepared for, or a view it does not have.
+        UserError: it is no method that segments.
     """
     views = model.method.views
+    if not views:
+        raise UserError(
+            f"{model.url}: {model.config.method.name} outlines nothing by itself: train what "
+            "begins with it, e.g. the recipe proposal with --set start.image_inpainter=RUN"
+        )
     if view is not None and view not in views:
         raise UsageError(f"--view {view}: {model.url} has {', '.join(views)}")
     data = model.config.data
