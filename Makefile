@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all check format bench
+.PHONY: setup demo test test-all check format bench bench-sampling
 
 setup: $(VENV)/.ready  ## a virtual environment with the pinned dependencies
 
@@ -42,6 +42,9 @@ test: setup  ## every test but the slow ones: CPU, no network
 test-all: setup
 	$(BIN)/pytest
 
-bench: setup  ## side by side, in one run each
+bench: setup bench-sampling  ## side by side, in one run each
 	$(BIN)/python tools/bench_ingest.py
 	$(BIN)/python tools/bench_training.py
+
+bench-sampling: setup  ## one draw beside the whole sum; FIGURE=FILE.svg draws it
+	$(BIN)/python tools/bench_sampling.py $(if $(FIGURE),--figure $(FIGURE))
