@@ -52,14 +52,12 @@ def distinct(
         proposals: of one image.
         overlap: intersection over union from which boxes overlap.
     """
-    probability = proposals.probability[0]
-    boxes = corners(proposals.boxes[0])
-    cells = nms(boxes, probability, overlap)
+    # A cell that is never drawn has a box that nobody trained.
+    drawn = proposals.probability[0].nonzero()[:, 0]
+    probability, boxes = proposals.probability[0, drawn], corners(proposals.boxes[0, drawn])
+    kept = nms(boxes, probability, overlap)
     # A box that overlaps several kept ones speaks for the one that it overlaps most.
-    shared = box_iou(boxes, boxes[cells])
-    best, owner = shared.max(1)
-    counted = torch.where(best > overlap, probability, torch.zeros_like(probability))
-    confidence = torch.zeros_like(probability[cells]).index_add(0, owner, counted)
+    owner = box_iou(boxes, boxes[kept]).argmax(1)
+    confidence = torch.zeros_like(probability[kept]).index_add(0, owner, probability)
     order = confidence.argsort(descending=True, stable=True)
-    order = order[confidence[order] > 0]
-    return cells[order], confidence[order]
+    return drawn[kept[order]], confidence[order]

@@ -48,8 +48,24 @@ def test_boxes_of_one_object_count_as_one_and_their_probabilities_add_up(batch):
     assert found.centres.shape == (25, 2)
 
 
+def test_the_object_with_most_probability_in_all_comes_first_not_the_cell_with_most(batch):
+    model = proposing(model_of(), [RIGHT, LEFT_TOO, LEFT], [0.4, 0.25, 0.35])
+    found = model.detect(batch.image[0], objects=2)
+    assert found.confidence.tolist() == pytest.approx([0.6, 0.4])
+    torch.testing.assert_close(found.boxes[0], torch.tensor([0.1, 0.2, 0.4, 0.6]))
+
+
+def test_the_box_of_a_cell_that_is_never_drawn_is_nobodys(batch):
+    """Even where it overlaps one that an object's box has swallowed, but not that box."""
+    swallowed, dead = [0.5, 0.5, 0.4, 0.6], [0.55, 0.5, 0.4, 0.6]
+    model = proposing(model_of(overlap=0.3), [LEFT, swallowed, dead], [0.6, 0.4, 0])
+    found = model.detect(batch.image[0], objects=3)
+    torch.testing.assert_close(found.boxes, torch.tensor([[0.1, 0.2, 0.4, 0.6]]))
+    assert found.confidence.tolist() == pytest.approx([1])
+
+
 def test_how_much_two_objects_may_overlap_is_a_setting(batch):
-    for overlap, count in ((0.85, 1), (0.87, 2)):
+    for overlap, count in ((0.85, 1), (0.87, 2), (1, 2)):
         model = proposing(model_of(overlap=overlap), [LEFT, LEFT_TOO], [0.6, 0.4])
         found = model.detect(batch.image[0], objects=5)
         assert len(found.boxes) == count
@@ -57,9 +73,7 @@ def test_how_much_two_objects_may_overlap_is_a_setting(batch):
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_no_more_objects_are_found_than_asked_for_and_the_most_probable_box_comes_first(
-    batch, objects
-):
+def test_no_more_objects_are_found_than_asked_for_and_the_most_confident_come_first(batch, objects):
     model = proposing(model_of(), [RIGHT, TINY, LEFT], [0.35, 0.2, 0.45])
     found = model.detect(batch.image[0], objects=objects)
     parts = (found.boxes, found.confidence, found.masks, found.bumps, found.cells)
@@ -94,9 +108,9 @@ def test_the_bump_is_the_mask_of_a_segmenter_that_tells_nothing(batch):
     torch.testing.assert_close(found.masks, found.bumps)
 
 
-def test_an_image_is_segmented_by_the_mask_of_its_most_probable_box(batch):
+def test_an_image_is_segmented_by_the_mask_of_its_most_confident_box(batch):
     model = model_of()
     found = model.detect(batch.image[0], objects=4)
-    assert found.cells[0] == found.probability.argmax()
+    assert found.confidence.argmax() == 0
     torch.testing.assert_close(model.segment(batch, "static"), found.masks[0])
     assert isinstance(model, Detector)
