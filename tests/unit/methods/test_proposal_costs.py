@@ -11,7 +11,6 @@ from selfseg.methods.proposal import proposal, proposer
 from selfseg.methods.proposal.grid import Proposals, live_cells
 from selfseg.methods.proposal.inpainting import FLOW, IMAGE, flow_colours
 from selfseg.methods.proposal.objective import (
-    COLOUR_UNIT,
     advantage,
     composite,
     hole_error,
@@ -48,6 +47,10 @@ def gradients(loss: Tensor, model: Proposal) -> list[Tensor]:
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
+SEEN_GREY = (0.4 - 0.45) / 0.225
+"""A grey of 0.4 less ImageNet's mean, in its deviations."""
+
+
 class Grey(nn.Module):
     """An inpainter for whom everything is of one colour."""
 
@@ -61,7 +64,7 @@ class Grey(nn.Module):
 
 
 def with_grey_inpainters(model: Proposal) -> Proposal:
-    model.players[IMAGE] = Grey(0.4 / COLOUR_UNIT)
+    model.players[IMAGE] = Grey(SEEN_GREY)
     model.players[FLOW] = Grey(0.9)
     return model
 
@@ -93,7 +96,8 @@ def test_the_loss_is_equation_3_less_equation_4_plus_the_priors(batch, hole_side
         side = torch.full((3, 2), hole_side)
         hole = covered(torch.cat([drawn.boxes[:, :2], side], 1), 48, 64)
     flow = flow_colours((batch.flow - batch.camera) / (0.03 * 64))
-    colours = hole_error(torch.full_like(batch.image, 0.4) / 0.225, batch.image / 0.225, hole)
+    seen = (batch.image - 0.45) / 0.225
+    colours = hole_error(torch.full_like(seen, SEEN_GREY), seen, hole)
     moving = hole_error(torch.full_like(flow, 0.9), flow, hole)
     assert terms["pixels"] == pytest.approx(cost.mean().item(), rel=1e-5)
     assert terms["image_inpainter_error"] == pytest.approx(colours.mean().item(), rel=1e-4)
@@ -122,8 +126,8 @@ def test_together_the_background_moves_boxes_and_p_by_the_slopes_of_equation_4(
     found = gradients(loss_of(model, batch)[0], model)
     drawn = drawn_by(model, batch)
     hole = softly_covered(scaled(drawn.boxes, 1.1), 48, 64)
-    grey = torch.full_like(batch.image, 0.4) / 0.225
-    earned = hole_error(grey, batch.image / 0.225, hole, by_area=by_area)
+    seen = (batch.image - 0.45) / 0.225
+    earned = hole_error(torch.full_like(seen, SEEN_GREY), seen, hole, by_area=by_area)
     expected = gradients(-0.7 * (drawn.weight * earned).mean(), model)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
 
