@@ -17,6 +17,8 @@ from selfseg.nets.crop_autoencoder import STRIDE
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Widths = Annotated[tuple[PositiveInt, ...], MinLen(2)]
+# Their networks normalise channels in 8 groups.
+GroupedWidths = Annotated[tuple[Annotated[int, Field(gt=0, multiple_of=8)], ...], MinLen(2)]
 Side = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -25,10 +27,10 @@ class InpaintersConfig(Config):
 
     name: Literal["proposal_inpainters"] = "proposal_inpainters"
 
-    widths: Widths = (16, 32, 64, 128, 256, 512)
+    widths: GroupedWidths = (16, 32, 64, 128, 256, 512)
     """Channels of I on each of its grids, fine to coarse; each grid is half as fine."""
 
-    flow_widths: Widths | None = (16, 32, 64, 128, 256, 512)
+    flow_widths: GroupedWidths | None = (16, 32, 64, 128, 256, 512)
     """The same for I_f; null: there is none, and no flow is looked at."""
 
     stride: PositiveInt = 1
