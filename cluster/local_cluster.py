@@ -38,7 +38,10 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
         dashboard_port: None takes a free one.
     """
     # In /tmp whatever TMPDIR says: a socket's path is short of 108 characters.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
+    # What a killed job left behind may still write its log there while all is removed.
+    with tempfile.TemporaryDirectory(
+        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
+    ) as folder:
         token = Path(folder, "token")
         token.touch(mode=0o600)
         token.write_text(secrets.token_hex(32))
