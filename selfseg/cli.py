@@ -11,9 +11,14 @@ from selfseg.config import parse_change
 from selfseg.errors import UsageError, UserError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from selfseg.prediction.subjects import Subject
 
 VIEWS = ("dynamic", "static", "fused")
+
+PAGE_WIDTH = 160
+"""Columns of output that no terminal limits."""
 
 # Each command imports what it runs when it runs: torch and Ray take seconds to load, and
 # neither `--help` nor a misspelt option should wait for them.
@@ -44,8 +49,6 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Score a checkpoint, and classical baselines beside it, without the ground truth's help."""
-    from rich.console import Console
-
     from selfseg.evaluation.scores import comparison
     from selfseg.prediction.benchmarks import find_benchmark, held_out
     from selfseg.prediction.evaluate import evaluate as score
@@ -64,14 +67,14 @@ def evaluate(args: argparse.Namespace) -> None:
     validation = None
     if args.validation is not None:
         benchmark, validation = held_out(benchmark, args.validation)
-    records, scores = [], []
+    records, scores, console = [], [], page()
     for subject in [each.settled(benchmark) for each in subjects]:
         chosen = with_thresholds(benchmark, subject, validation) if validation else benchmark
         scores.append(score(subject, chosen))
         records.append(record(subject, chosen, scores[-1]))
-        Console().print(scores[-1].table())
+        console.print(scores[-1].table())
     if len(scores) > 1:
-        Console().print(comparison(scores))
+        console.print(comparison(scores))
     if args.checkpoint:
         keep(args.checkpoint, records)
     if args.json:
@@ -133,18 +136,24 @@ def report(args: argparse.Namespace) -> None:
 
 def table(args: argparse.Namespace) -> None:
     """Print a table of a paper, and below its numbers what runs scored, over their seeds."""
-    from rich.console import Console
-
     from selfseg.reporting.tables import compare, write_json
 
     comparison = compare(args.table, args.runs)
-    console = Console()
+    console = page()
     console.print(comparison.table())
     for number, command in enumerate(comparison.footnotes, 1):
         # Unwrapped, so that it can be copied.
         console.print(f"[{number}] {command}", markup=False, highlight=False, soft_wrap=True)
     if args.json:
         write_json(args.json, comparison)
+
+
+def page() -> "Console":
+    """Return where tables are printed; a file, or another program, takes wide ones too."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PAGE_WIDTH)
 
 
 def gaps(text: str) -> tuple[int, ...]:
