@@ -139,8 +139,10 @@ class BootstrapConfig(Config):
     lambda_obj: NonNegativeFloat = 1.0
     """Eq. 8: weight of agreeing with chi in what phi maximises."""
 
-    fusion: Literal["product", "logits"] = "product"
-    """How both make a video's masks: phi's weighted with chi's, or the mean of their logits."""
+    fusion: Literal["product", "logits", "contrast"] = "product"
+    """How both make a video's masks: phi's weighted with chi's; the mean of their logits; or a mean
+    in which chi weighs the less, the more the motion speaks for phi's mask. In labels both weigh
+    alike."""
 
 
 class SelfTrainingConfig(Config):
@@ -171,5 +173,5 @@ class SupervisedConfig(Config):
 
     static: StaticConfig
 
-    fusion: Literal["product", "logits"] = "product"
+    fusion: Literal["product", "logits", "contrast"] = "product"
     """See `BootstrapConfig`."""

@@ -8,7 +8,6 @@ from selfseg.contracts import FramePairs
 from selfseg.errors import UsageError
 from selfseg.methods.dystab.bootstrap import Bootstrap
 from selfseg.methods.dystab.config import BootstrapConfig
-from selfseg.methods.dystab.fusion import fuse
 from selfseg.methods.dystab.static_objective import f_measure
 from selfseg.ops.masks import resize
 from tests.unit.methods.test_dystab_dynamic import discs
@@ -149,17 +148,6 @@ def test_each_view_sees_what_it_should(batch):
     torch.testing.assert_close(dynamic, model.segment(other, "dynamic"))
     fused = model.segment(batch, "fused")
     torch.testing.assert_close(fused, (dynamic * static).sqrt())
-
-
-def test_fusion_keeps_the_threshold_and_logits_let_the_surer_one_decide():
-    halves = torch.full((2, 2), 0.5)
-    for rule in ("product", "logits"):
-        torch.testing.assert_close(fuse(halves, halves, rule=rule), halves)
-    sure, unsure = torch.tensor([[0.9]]), torch.tensor([[0.4]])
-    odds = (9 * 2 / 3) ** 0.5
-    expected = torch.tensor([[odds / (1 + odds)]])
-    torch.testing.assert_close(fuse(sure, unsure, rule="logits"), expected)
-    torch.testing.assert_close(fuse(sure, unsure, rule="product"), torch.tensor([[0.6]]))
 
 
 def test_a_deeplab_needs_a_resnet():
