@@ -40,7 +40,8 @@ class AdamConfig(Config):
 
     factors: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Learning rate of a network's part as a share of the rest's, by the part's path: `encoder`,
-    which may know something already, or `autoencoder.decoder`."""
+    which may know something already, or `autoencoder.decoder`. Every player that the settings are
+    for must have it."""
 
 
 class OptimisersConfig(AdamConfig):

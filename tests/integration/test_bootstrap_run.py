@@ -258,7 +258,7 @@ def test_its_rounds_count_from_one_and_it_sees_by_chi_alone(tmp_path, stills, wh
 def test_self_training_without_a_trained_chi_is_refused():
     config = on_stills("").override({"start": {}})
     with pytest.raises(
-        UsageError, match=r"^dystab_self_training goes on from .* start\.static=RUN"
+        UsageError, match=r"^dystab_self_training begins with a trained static.* start\.static=RUN"
     ):
         begin(build_method(config.method), config)
 

@@ -127,7 +127,8 @@ def test_an_encoder_learns_at_its_share_of_the_rate(tmp_path):
     game.players["guesser"] = nn.Sequential(OrderedDict(encoder=guesser[:3], head=guesser[3:]))
     before = {name: p.detach().clone() for name, p in game.players["guesser"].named_parameters()}
     plan = toy_plan(tmp_path, steps=1)
-    optim = plan.optim.override({"learning_rate": 0.01, "factors": {"encoder": 0.1}})
+    own = {"learning_rate": 0.01, "factors": {"encoder": 0.1}}
+    optim = plan.optim.override({"players": {"guesser": own}})
     run(replace(plan, optim=optim), game=game)
     moved = {"encoder": 0.0, "head": 0.0}
     for name, parameter in game.players["guesser"].named_parameters():
