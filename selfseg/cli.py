@@ -116,6 +116,7 @@ def predict(args: argparse.Namespace) -> None:
         view=args.view,
         augment=args.augment,
         crf=args.crf,
+        threshold=args.threshold,
         objects=args.objects,
         device=device,
     )
@@ -239,6 +240,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--objects", type=int, metavar="K",
         help="find at most K objects in each frame, one by one (default: 1); only of methods that "
         "look for objects",
+    )  # fmt: skip
+    command.add_argument(
+        "--threshold", type=float, default=0.5, metavar="T",
+        help="above which value of its masks the model means foreground: what `evaluate "
+        "--validation` chose, with --crf or without (default: 0.5)",
     )  # fmt: skip
     add_inference_options(command)
 

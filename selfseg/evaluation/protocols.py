@@ -61,7 +61,9 @@ class Protocol:
         void: Bool[np.ndarray, "..."] | None = None,
     ) -> Measured:
         """Measure one frame's soft mask against its truth."""
-        return self.measure(mask, truth, void, threshold=self.thresholds.mask)
+        return self.measure(
+            mask, truth, void, threshold=self.thresholds.deciding(self.thresholds.mask)
+        )
 
     def score_control(
         self,
@@ -70,9 +72,8 @@ class Protocol:
         void: Bool[np.ndarray, "..."] | None = None,
     ) -> float:
         """Measure J of the control beside a detector's mask, at a threshold of its own."""
-        return region_similarity(
-            _foreground(bump, truth, void, threshold=self.thresholds.control), truth
-        )
+        threshold = self.thresholds.deciding(self.thresholds.control)
+        return region_similarity(_foreground(bump, truth, void, threshold=threshold), truth)
 
 
 def binary_mask(

@@ -15,6 +15,9 @@ FIXED = 0.5
 GRID = tuple(step / 20 for step in range(1, 20))
 """What is chosen from: 0.05, 0.10, ... 0.95, as the proposal paper does."""
 
+COARSE_GRID = GRID[1::2]
+"""The same for masks that a CRF refines, once for each: 0.1, 0.2, ... 0.9."""
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -23,18 +26,26 @@ class Thresholds:
     mask: in a subject's masks
     control: in the control that stands beside a detector's masks
     chosen_on: names of the videos or images that they were chosen on; empty: they are fixed
+    before_crf: a CRF was told that a pixel at the threshold is as likely foreground as not; of what
+        it returns, 0.5 decides
     """
 
     mask: float = FIXED
     control: float = FIXED
     chosen_on: tuple[str, ...] = ()
+    before_crf: bool = False
+
+    def deciding(self, threshold: float) -> float:
+        """Return what one of the two comes to once all refinement is done."""
+        return FIXED if self.before_crf else threshold
 
     def stated(self, threshold: float) -> str:
         """Say what one of the two is, and why."""
         if not self.chosen_on:
             return f"threshold {threshold}"
+        when = ", before the CRF" if self.before_crf else ""
         return (
-            f"threshold {threshold:.2f} (the best by mean J on {', '.join(self.chosen_on)}; "
+            f"threshold {threshold:.2f}{when} (the best by mean J on {', '.join(self.chosen_on)}; "
             "these are not scored)"
         )
 
@@ -61,14 +72,25 @@ def similarities(
     return np.where(union, hits / np.maximum(union, 1), 1.0)
 
 
-def best_threshold(videos: Sequence[Float64[np.ndarray, " thresholds"]]) -> float:
-    """Return the threshold of GRID with the highest mean; of equal ones that nearest to 0.5.
+def with_even_odds(
+    mask: Float[np.ndarray, "*size"], threshold: float
+) -> Float[np.ndarray, "*size"]:
+    """Move a soft mask's logits so that `threshold` becomes 0.5; 0 and 1 stay where they are."""
+    odds = threshold / (1 - threshold)
+    return mask / (mask + odds * (1 - mask))
+
+
+def best_threshold(
+    videos: Sequence[Float64[np.ndarray, " thresholds"]], grid: Sequence[float] = GRID
+) -> float:
+    """Return the threshold with the highest mean; of equal ones that nearest to 0.5.
 
     Args:
-        videos: mean J at each threshold, of each video or image.
+        videos: mean J at each threshold of `grid`, of each video or image.
+        grid: what is chosen from.
     """
     mean = np.mean(videos, axis=0)
-    return max(zip(mean, GRID, strict=True), key=lambda pair: (pair[0], -abs(pair[1] - FIXED)))[1]
+    return max(zip(mean, grid, strict=True), key=lambda pair: (pair[0], -abs(pair[1] - FIXED)))[1]
 
 
 def resized(

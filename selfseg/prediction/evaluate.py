@@ -12,7 +12,7 @@ from rich.progress import TextColumn
 from selfseg import storage
 from selfseg.data.sources import slug
 from selfseg.evaluation.scores import Score, Scores
-from selfseg.evaluation.thresholds import Thresholds, best_threshold
+from selfseg.evaluation.thresholds import COARSE_GRID, GRID, Thresholds, best_threshold
 from selfseg.prediction.baselines import SUPERVISED
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.prediction.progress import bar
@@ -91,9 +91,10 @@ def with_thresholds(
                 controls.append(control)
             progress.advance(task)
     names = tuple(source.name for source in validation.sources)
-    thresholds = Thresholds(best_threshold(masks), chosen_on=names)
+    best = partial(best_threshold, grid=COARSE_GRID if subject.crf else GRID)
+    thresholds = Thresholds(best(masks), before_crf=subject.crf, chosen_on=names)
     if controls:
-        thresholds = replace(thresholds, control=best_threshold(controls))
+        thresholds = replace(thresholds, control=best(controls))
     protocol = replace(benchmark.protocol, thresholds=thresholds)
     return replace(benchmark, protocol=protocol)
 

@@ -1,9 +1,10 @@
 """Apply a trained model to whatever a person points at."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count
 
 import numpy as np
@@ -16,6 +17,7 @@ from rich.text import Text
 from selfseg import storage
 from selfseg.contracts import View
 from selfseg.errors import UsageError
+from selfseg.evaluation.thresholds import FIXED, with_even_odds
 from selfseg.experiment import Model
 from selfseg.prediction.detection import (
     DetectorSegmenter,
@@ -60,6 +62,7 @@ def predict(
     view: View | None = None,
     augment: bool = False,
     crf: bool = False,
+    threshold: float = FIXED,
     objects: int | None = None,
     device: torch.device,
     console: Console | None = None,
@@ -77,6 +80,7 @@ def predict(
         view: what the model looks at; None for what its method calls best, and a still's image.
         augment: average over crops and mirror images of each frame.
         crf: refine masks by the dense CRF.
+        threshold: above which value of its masks the model means foreground, between 0 and 1.
         objects: how many to find in a frame, at most; None: one, if the method finds objects.
         device: where the model computes.
         console: where progress is shown; None for stderr.
@@ -84,6 +88,8 @@ def predict(
     Raises:
         UserError: an input or the output cannot be used.
     """
+    if not 0 < threshold < 1:
+        raise UsageError(f"--threshold {threshold}: give a value between 0 and 1, such as {FIXED}")
     if not inputs:
         raise UsageError("nothing to segment: give images, videos, folders or s3:// URLs")
     segmenter = object_segmenter(
@@ -94,12 +100,13 @@ def predict(
     segmenter.check(sources)
     claim(output)
     started = time.monotonic()
+    masks = partial(_masks, crf=crf, threshold=threshold)
     written: list[Written] = []
     folders = _folders(sources)
     with bar(console, _Rate()) as progress:
         for folder, source in zip(folders, sources, strict=True):
             task = progress.add_task(folder, total=source.num_frames)
-            for each in _predicted(segmenter, source, output, folder, crf=crf):
+            for each in _predicted(segmenter, source, output, folder, masks):
                 written.append(each)
                 progress.advance(task)
             # Once for each source: in a bucket, nothing can be appended to.
@@ -115,24 +122,30 @@ def predict(
 
 
 def _predicted(
-    segmenter: Segmenter, source: Source, output: str, folder: str, *, crf: bool
+    segmenter: Segmenter,
+    source: Source,
+    output: str,
+    folder: str,
+    masks: Callable[[Looked], list[Float[np.ndarray, "rows columns"]]],
 ) -> Iterator[Written]:
     """Segment one source, write all that shows it, and yield what was written of each frame."""
     url = storage.join(output, folder, VIDEO)
     with nullcontext() if source.still else overlay_video(url) as video:
         for look in looked_at(segmenter, source):
             frame, _, found = look
-            written, shown = write_frame(output, folder, frame, _masks(look, crf=crf), found)
+            written, shown = write_frame(output, folder, frame, masks(look), found)
             if video:
                 video.add(shown, frame.time_s)
             yield written
 
 
-def _masks(look: Looked, *, crf: bool) -> list[Float[np.ndarray, "rows columns"]]:
-    """Return the soft mask of a frame, or of each object in it, refined if that is asked for."""
+def _masks(look: Looked, *, crf: bool, threshold: float) -> list[Float[np.ndarray, "rows columns"]]:
+    """Return the soft mask of a frame, or of each object in it: foreground above 0.5."""
     frame, mask, found = look
     masks = [mask] if found is None else list(found.masks.float().numpy())
-    return [refined(frame.image, each) for each in masks] if crf else masks
+    if crf:
+        return [refined(frame.image, each, threshold) for each in masks]
+    return [with_even_odds(each, threshold) for each in masks]
 
 
 def _folders(sources: Sequence[Source]) -> list[str]:

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, UInt8
 
 from selfseg.contracts import Detections
 from selfseg.errors import UserError
 from selfseg.evaluation.boxes import FoundBox
 from selfseg.evaluation.protocols import Measured, Protocol
 from selfseg.evaluation.scores import Score, average
-from selfseg.evaluation.thresholds import similarities
+from selfseg.evaluation.thresholds import COARSE_GRID, FIXED, GRID, similarities
 from selfseg.ops.masks import bounding_box
 from selfseg.prediction.detection import in_pixels, looked_at, together
 from selfseg.prediction.segment import Segmenter, refined
@@ -25,12 +25,14 @@ Curve = Float64[np.ndarray, " thresholds"]
 class Seen:
     """A frame that counts, with all that is compared with its truth.
 
+    image: what was looked at
     truth, void: at the truth's size
-    mask: soft, of any size, refined if that was asked for
-    control: the bare bump in the same box, treated alike; None: nothing looks for boxes
+    mask: soft, of any size
+    control: the bare bump in the same box, to be treated alike; None: nothing looks for boxes
     box: the most confident one; None: nothing looks for boxes
     """
 
+    image: UInt8[np.ndarray, "rows columns 3"]
     truth: Bool[np.ndarray, "height width"]
     void: Bool[np.ndarray, "height width"] | None
     mask: Float[np.ndarray, "h w"]
@@ -47,8 +49,8 @@ def score_source(
         UserError: no frame counts.
     """
     measured, boxes = [], []
-    for seen in counted_frames(segmenter, source, protocol, crf=crf):
-        measured.append(_measure(seen, protocol))
+    for seen in counted_frames(segmenter, source, protocol):
+        measured.append(_measure(seen, protocol, crf=crf))
         if seen.box is not None:
             boxes.append(seen.box)
     return average(source.name, measured, boxes)
@@ -59,6 +61,13 @@ def sweep_source(
 ) -> tuple[Curve, Curve | None]:
     """Measure mean J at every threshold that may be chosen, in one pass over a video's frames.
 
+    Args:
+        segmenter: what looks.
+        source: a video or an image.
+        protocol: which frames count.
+        crf: thresholds are those of COARSE_GRID, and a CRF refines what is told apart there;
+            otherwise they are those of GRID.
+
     Returns:
         Of the masks, and of the control beside them if there is one.
 
@@ -66,15 +75,15 @@ def sweep_source(
         UserError: no frame counts.
     """
     masks, controls = [], []
-    for seen in counted_frames(segmenter, source, protocol, crf=crf):
-        masks.append(similarities(seen.mask, seen.truth, seen.void))
+    for seen in counted_frames(segmenter, source, protocol):
+        masks.append(_curve(seen, seen.mask, crf=crf))
         if seen.control is not None:
-            controls.append(similarities(seen.control, seen.truth, seen.void))
+            controls.append(_curve(seen, seen.control, crf=crf))
     return np.mean(masks, axis=0), np.mean(controls, axis=0) if controls else None
 
 
 def counted_frames(
-    segmenter: Segmenter, source: AnnotatedSource, protocol: Protocol, *, crf: bool
+    segmenter: Segmenter, source: AnnotatedSource, protocol: Protocol
 ) -> Iterator[Seen]:
     """Yield what is compared with the truth, of every frame that counts.
 
@@ -86,7 +95,7 @@ def counted_frames(
         shown = source.shown is None or frame.number in source.shown
         if shown and frame.truth is not None:
             any_counts = True
-            yield _seen(frame, frame.truth, mask, found, crf=crf)
+            yield _seen(frame, frame.truth, mask, found)
     if not any_counts:
         raise UserError(
             f"{source.name}: no frame with a mask that counts: {protocol.statement}; "
@@ -99,16 +108,11 @@ def _seen(
     truth: Bool[np.ndarray, "height width"],
     mask: Float[np.ndarray, "h w"],
     found: Detections | None,
-    *,
-    crf: bool,
 ) -> Seen:
-    def final(soft: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "..."]:
-        return refined(frame.image, soft) if crf else soft
-
     if found is None:
-        return Seen(truth, frame.void, final(mask))
-    control = final(together(found.bumps[:1]))
-    return Seen(truth, frame.void, final(mask), control, _first_box(found, truth))
+        return Seen(frame.image, truth, frame.void, mask)
+    control = together(found.bumps[:1])
+    return Seen(frame.image, truth, frame.void, mask, control, _first_box(found, truth))
 
 
 def _first_box(found: Detections, truth: Bool[np.ndarray, "height width"]) -> FoundBox:
@@ -120,8 +124,22 @@ def _first_box(found: Detections, truth: Bool[np.ndarray, "height width"]) -> Fo
     return FoundBox(box, float(found.confidence[0]), there, height, width)
 
 
-def _measure(seen: Seen, protocol: Protocol) -> Measured:
-    measured = protocol.score(seen.mask, seen.truth, seen.void)
+def _measure(seen: Seen, protocol: Protocol, *, crf: bool) -> Measured:
+    def final(soft: Float[np.ndarray, "h w"], threshold: float) -> Float[np.ndarray, "..."]:
+        return refined(seen.image, soft, threshold) if crf else soft
+
+    thresholds = protocol.thresholds
+    mask = final(seen.mask, thresholds.mask)
+    measured = protocol.score(mask, seen.truth, seen.void)
     if seen.control is None:
         return measured
-    return measured | {"j_bump": protocol.score_control(seen.control, seen.truth, seen.void)}
+    control = final(seen.control, thresholds.control)
+    return measured | {"j_bump": protocol.score_control(control, seen.truth, seen.void)}
+
+
+def _curve(seen: Seen, soft: Float[np.ndarray, "h w"], *, crf: bool) -> Curve:
+    if not crf:
+        return similarities(soft, seen.truth, seen.void)
+    masks = (refined(seen.image, soft, threshold) for threshold in COARSE_GRID)
+    half = GRID.index(FIXED)
+    return np.array([similarities(mask, seen.truth, seen.void)[half] for mask in masks])

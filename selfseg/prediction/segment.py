@@ -14,6 +14,7 @@ from selfseg.contracts import FramePairs, View
 from selfseg.data.motion import resize as resize_image
 from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, still_pair
 from selfseg.errors import UsageError, UserError
+from selfseg.evaluation.thresholds import FIXED, with_even_odds
 from selfseg.experiment import Model
 from selfseg.ops.crf import refine
 from selfseg.ops.masks import resize
@@ -155,12 +156,27 @@ def model_segmenter(
 
 
 def refined(
-    image: UInt8[np.ndarray, "h w 3"], mask: Float[np.ndarray, "rows columns"]
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Float[np.ndarray, "rows columns"],
+    threshold: float = FIXED,
 ) -> Float32[np.ndarray, "height width"]:
-    """Refine a soft mask of any size by the dense CRF, at CRF_HEIGHT rows."""
+    """Refine a soft mask of any size by the dense CRF, at CRF_HEIGHT rows.
+
+    Args:
+        image: RGB.
+        mask: [0, 1].
+        threshold: where in the mask a pixel is as likely foreground as not.
+
+    Returns:
+        Probability of foreground.
+    """
     width = max(1, round(CRF_HEIGHT * image.shape[1] / image.shape[0]))
     size = (CRF_HEIGHT, width)
-    return refine(resize_image(image, size), resize(torch.from_numpy(mask), *size).numpy())
+    soft = resize(torch.from_numpy(mask), *size).numpy()
+    return refine(
+        resize_image(image, size),
+        with_even_odds(soft, threshold),
+    )
 
 
 def refuse_stills(sources: Iterable[Source], reason: str) -> None:

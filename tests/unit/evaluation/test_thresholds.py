@@ -5,7 +5,13 @@ import pytest
 
 from selfseg.evaluation.metrics import region_similarity
 from selfseg.evaluation.protocols import INNER_FRAMES, score_frame
-from selfseg.evaluation.thresholds import GRID, Thresholds, best_threshold, similarities
+from selfseg.evaluation.thresholds import (
+    GRID,
+    Thresholds,
+    best_threshold,
+    similarities,
+    with_even_odds,
+)
 
 
 def curve(**values: float) -> np.ndarray:
@@ -70,3 +76,14 @@ def test_masks_and_their_control_have_a_threshold_each():
     protocol = replace(INNER_FRAMES, thresholds=Thresholds(0.35, 0.7, ("cow",)))
     assert protocol.score(mask, truth)["j"] == 1
     assert protocol.score_control(mask, truth) == 0
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.5, 0.9])
+def test_even_odds_move_the_threshold_to_one_half_and_keep_the_order(threshold):
+    mask = np.array([0, 0.2, threshold, 0.97, 1], np.float32)
+    moved = with_even_odds(mask, threshold)
+    np.testing.assert_allclose(moved[[0, 2, 4]], [0, 0.5, 1], atol=1e-6)
+    assert (np.argsort(moved) == np.argsort(mask)).all()
+    inner, before = moved[1:-1], mask[1:-1]
+    shift = np.log(inner / (1 - inner)) - np.log(before / (1 - before))
+    np.testing.assert_allclose(shift, -np.log(threshold / (1 - threshold)), atol=1e-4)

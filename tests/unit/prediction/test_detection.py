@@ -17,8 +17,7 @@ from selfseg.evaluation.thresholds import Thresholds
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.detection import DetectorSegmenter, object_segmenter
 from selfseg.prediction.evaluate import evaluate, record, with_thresholds
-from selfseg.prediction.scoring import counted_frames
-from selfseg.prediction.segment import CRF_HEIGHT, model_segmenter
+from selfseg.prediction.segment import model_segmenter
 from selfseg.prediction.sources import Preparation
 from selfseg.prediction.subjects import Subject
 from tests.synthetic import moving_disc, write_frames, write_masks
@@ -119,13 +118,21 @@ def test_the_best_threshold_on_some_videos_is_what_the_others_are_scored_at(benc
     assert "the best by mean J on disc" in scores.statement
 
 
-def test_the_control_is_treated_as_the_mask_is(benchmark):
-    segmenter, (source, *_) = segmenter_of(BrightObjects()), benchmark.sources
-    for crf in (False, True):
-        seen, *_ = counted_frames(segmenter, source, benchmark.protocol, crf=crf)
-        assert seen.control is not None
-        assert seen.mask.shape == seen.control.shape
-        assert (seen.mask.shape[0] == CRF_HEIGHT) is crf
+def test_with_a_crf_thresholds_are_chosen_of_what_goes_into_it(benchmark):
+    rest, validation = held_out(benchmark, ("disc",))
+    subject = subject_of(BrightObjects(mask=0.3, bump=0.4), crf=True)
+    chosen = with_thresholds(rest, subject, validation, processes=1, console=QUIET)
+    thresholds = chosen.protocol.thresholds
+    assert thresholds.before_crf
+    assert thresholds.mask < 0.3
+    assert thresholds.control < 0.4
+    scores = evaluate(subject, chosen, processes=1, console=QUIET)
+    assert scores.mean("j") > 0.9
+    assert "before the CRF (the best by mean J on disc" in scores.statement
+    # Told nothing, the CRF takes the same faint masks for background, and the bump's as well.
+    untold = evaluate(subject, rest, processes=1, console=QUIET)
+    for measure in ("j", "j_bump"):
+        assert untold.mean(measure) < scores.mean(measure) - 0.2
 
 
 def test_a_method_without_objects_gets_its_threshold_in_the_same_way(benchmark):

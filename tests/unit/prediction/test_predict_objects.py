@@ -139,3 +139,19 @@ def test_only_what_looks_for_objects_can_be_asked_for_several(folder, tmp_path):
     with pytest.raises(UsageError, match=r"--objects 2: .* finds no objects one by one"):
         run(BrightIsForeground(), [folder], tmp_path / "out", objects=2)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("crf", [False, True])
+def test_faint_masks_are_foreground_above_a_threshold_that_is_given(folder, tmp_path, crf):
+    areas = []
+    for threshold in (0.5, 0.2):
+        out = tmp_path / f"{threshold}"
+        run(BrightObjects(mask=0.3), [folder], out, threshold=threshold, crf=crf)
+        areas.append(read_lines(out)[0]["foreground_share"])
+    assert areas[0] == 0
+    assert areas[1] == pytest.approx(1800 / (96 * 128), rel=0.1)
+
+
+def test_a_threshold_lies_between_0_and_1(folder, tmp_path):
+    with pytest.raises(UsageError, match=r"--threshold 1\.0: give a value between 0 and 1"):
+        run(BrightObjects(), [folder], tmp_path / "out", threshold=1.0)
