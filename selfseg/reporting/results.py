@@ -96,7 +96,7 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
         read = chosen_videos(
             manifest,
             facts.get("data.videos"),
-            fraction=facts.get("data.fraction", 1),
+            fraction=facts.get("data.fraction", 1.0),
             seed=facts.get("data.fraction_seed", 0),
         )
         facts["collection.videos"] = len(read)

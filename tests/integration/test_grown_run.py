@@ -41,6 +41,8 @@ def in_this_process(monkeypatch):
 
     monkeypatch.setattr(ray_train, "connect", lambda workers: None)
     monkeypatch.setattr(ray_train, "_launch", work)
+    # It would settle torch's threads and modes for all tests that come later.
+    monkeypatch.setattr(ray_train, "set_up_process", lambda *_, **__: 1)
 
 
 def train(run: Path, collection_url: str, config: ExperimentConfig = CONFIG) -> None:
