@@ -7,6 +7,7 @@ from typing import Any
 
 from selfseg import storage
 from selfseg.data.manifest import load_manifest
+from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting.collect import dotted, read_facts
 
@@ -92,7 +93,13 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
     facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
     if count_videos:
         manifest = load_manifest(told["collection"], told["manifest"])
-        facts["collection.videos"] = len(manifest.videos)
+        read = chosen_videos(
+            manifest,
+            facts.get("data.videos"),
+            fraction=facts.get("data.fraction", 1.0),
+            seed=facts.get("data.fraction_seed", 0),
+        )
+        facts["collection.videos"] = len(read)
     return ScoredRun(
         url=url,
         seed=facts.pop("seed"),

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from selfseg import storage
 from selfseg.data.collection import Collection
 from selfseg.data.loader import batches
+from selfseg.data.manifest import manifest_url, newest_id
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method
@@ -44,11 +45,11 @@ def train(
     share_of(config.data.batch_size, workers)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
-    collection = Collection.open(collection_url)
+    collection = _open_collection(collection_url, run_url)
     storage.probe(run_url)
     record = RunRecord(
         settings=config.model_dump(mode="json"),
-        collection=collection_url,
+        collection=collection.url,
         manifest=collection.manifest_id,
         ingest=collection.manifest.settings.model_dump(mode="json"),
     )
@@ -98,6 +99,19 @@ def train_worker(payload: dict[str, Any]) -> None:
         log=log,
         begin=partial(begin, method, config),
     )
+
+
+def _open_collection(collection_url: str, run_url: str) -> Collection:
+    """Open what the run began with, also once the collection has grown; else what the URL names."""
+    begun = run_folder.read_record(run_url)
+    if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
+        return Collection.open(collection_url)
+    if begun.manifest != newest_id(collection_url):
+        print(  # noqa: T201
+            f"{collection_url}: has grown; the run goes on with manifest {begun.manifest[:16]}, "
+            "which it began with"
+        )
+    return Collection.open(collection_url, begun.manifest)
 
 
 def _launch(payload: dict[str, Any], workers: int) -> None:
