@@ -14,7 +14,7 @@ from selfseg.data.loader import batches
 from selfseg.data.manifest import manifest_url, newest_id
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
-from selfseg.experiment import ExperimentConfig, begin, build_method
+from selfseg.experiment import ExperimentConfig, begin, build_method, of_today
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
@@ -45,10 +45,13 @@ def train(
     share_of(config.data.batch_size, workers)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
-    collection = _open_collection(collection_url, run_url)
+    begun = run_folder.read_record(run_url)
+    collection = _open_collection(collection_url, begun)
     storage.probe(run_url)
+    settings = config.model_dump(mode="json")
     record = RunRecord(
-        settings=config.model_dump(mode="json"),
+        # As they were written then: settings that are younger than the run have their defaults.
+        settings=begun.settings if begun and of_today(begun.settings) == settings else settings,
         collection=collection.url,
         manifest=collection.manifest_id,
         ingest=collection.manifest.settings.model_dump(mode="json"),
@@ -101,9 +104,8 @@ def train_worker(payload: dict[str, Any]) -> None:
     )
 
 
-def _open_collection(collection_url: str, run_url: str) -> Collection:
+def _open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
     """Open what the run began with, also once the collection has grown; else what the URL names."""
-    begun = run_folder.read_record(run_url)
     if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
         return Collection.open(collection_url)
     if begun.manifest != newest_id(collection_url):

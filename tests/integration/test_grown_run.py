@@ -98,6 +98,29 @@ def test_a_run_goes_on_with_what_it_began_with_when_the_collection_has_grown(
         assert_bit_equal(tmp_path / "fresh", tmp_path / "undisturbed")
 
 
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(tmp_path, monkeypatch):
+    url, run = str(tmp_path / "c"), tmp_path / "run"
+    write_collection(url, FEW, gaps=(1,))
+    train(tmp_path / "undisturbed", url)
+    today = ExperimentConfig.model_dump
+
+    def before_there_was_a_fraction(config: ExperimentConfig, **options: object) -> dict:
+        settings = today(config, **options)
+        del settings["data"]["fraction"]
+        return settings
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExperimentConfig, "model_dump", before_there_was_a_fraction)
+        begin(run, url, monkeypatch)
+    record = run_folder.read_record(str(run))
+    assert record is not None
+    assert "fraction" not in record.settings["data"]
+    with pytest.raises(UsageError, match=r"data.fraction=null \(now 0.5\)"):
+        train(run, url, CONFIG.override({"data.fraction": 0.5}))
+    train(run, url)
+    assert_bit_equal(run, tmp_path / "undisturbed")
+
+
 def test_a_run_learns_from_the_manifest_that_the_url_names(tmp_path):
     url = str(tmp_path / "c")
     old = write_collection(url, FEW, gaps=(1,)).id
