@@ -109,7 +109,7 @@ def launch(
         UserError: raised by a worker, or workers were lost too often.
         KeyboardInterrupt: the user stopped it; all workers have ended.
     """
-    use_gpu = _gpus_for(workers)
+    use_gpu = gpus_for(workers)
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     board = ray.remote(num_cpus=0)(_Board).remote()
@@ -149,7 +149,7 @@ def _fit(trainer: TorchTrainer) -> None:
         raise KeyboardInterrupt from None
 
 
-def _gpus_for(workers: int) -> bool:
+def gpus_for(workers: int) -> bool:
     """Tell whether each worker can have a GPU.
 
     Raises:
