@@ -25,7 +25,7 @@ from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
 from selfseg.runtime.sweep import Ran, run, scheduler, slots
 from selfseg.runtime.trial import check_folders, experiment, score_test
-from selfseg.sweep.choice import choose, tested
+from selfseg.sweep.choice import choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, read_result
@@ -162,7 +162,7 @@ def test_choice(
     cell = choose(trials, results)
     if cell is None:
         return
-    found = tested(output, [trial for trial in trials if trial.cell == cell], score)
+    found = score_chosen(output, [trial for trial in trials if trial.cell == cell], score)
     name = sweep.measure.name
     scores = ", ".join(f"{record[name]:.3f}" for record in found.records)
     print(f"best on the validation part: {found.cell}; {name} on the test part: {scores}")

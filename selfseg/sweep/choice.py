@@ -14,7 +14,7 @@ from selfseg.sweep.results import Result, slim
 TEST = "test.json"
 
 
-class Tested(Config):
+class Chosen(Config):
     """What the chosen cell scores on the test part."""
 
     cell: str
@@ -44,9 +44,9 @@ def choose(trials: Sequence[Trial], results: Mapping[str, Result]) -> Cell | Non
     return cells[max(means, key=lambda name: means[name])] if means else None
 
 
-def tested(
+def score_chosen(
     output: str, trials: Sequence[Trial], score: Callable[[str], list[dict[str, Any]]]
-) -> Tested:
+) -> Chosen:
     """Score the chosen cell's trials on the test part, unless that was done before.
 
     Args:
@@ -54,18 +54,18 @@ def tested(
         trials: of the chosen cell.
         score: a run's URL to its records on the test part.
     """
-    found = read_tested(output)
+    found = read_chosen(output)
     identities = tuple(trial.identity for trial in trials)
     if found is not None and found.identities == identities:
         return found
     records = tuple(slim(score(trial.url)[-1]) for trial in trials)
-    result = Tested(cell=trials[0].cell.name, identities=identities, records=records)
+    result = Chosen(cell=trials[0].cell.name, identities=identities, records=records)
     content = json.dumps(result.model_dump(mode="json"), indent=1)
     storage.write(storage.join(output, TEST), content.encode() + b"\n")
     return result
 
 
-def read_tested(output: str) -> Tested | None:
+def read_chosen(output: str) -> Chosen | None:
     """Return what was scored on the test part; None: nothing yet.
 
     Raises:
@@ -73,7 +73,7 @@ def read_tested(output: str) -> Tested | None:
     """
     url = storage.join(output, TEST)
     try:
-        return Tested.parse(json.loads(storage.read(url)), origin=url)
+        return Chosen.parse(json.loads(storage.read(url)), origin=url)
     except storage.MissingObject:
         return None
     except (ValueError, TypeError, UsageError):
