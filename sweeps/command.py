@@ -20,12 +20,13 @@ from selfseg.config import parse_change
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
 from selfseg.reporting import wording
+from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
 from selfseg.runtime.sweep import Ran, run, scheduler, slots
 from selfseg.runtime.trial import check_folders, experiment, score_test
-from selfseg.sweep.choice import choose, score_chosen
+from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, read_result
@@ -83,13 +84,38 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         retries=args.retries,
         console=page(),
     )
-    results = results_of(trials)
-    write_table(output, trials, results, ran.failures)
-    page().print(as_table(sweep, compared(sweep, trials, results)))
-    if args.trials is None:
-        score = partial(score_test, ground=ground, measure=sweep.measure, workers=args.workers)
-        test_choice(sweep, trials, results, output, score)
+    show(sweep, trials, ran.failures, output, chosen_of(sweep, trials, ground, args))
     account(ran, output, len(trials))
+
+
+def chosen_of(
+    sweep: Sweep, trials: Sequence[Trial], ground: Ground, args: argparse.Namespace
+) -> Chosen | None:
+    """Score the best cell on the test part, once all trials of the sweep are over."""
+    cell = choose(trials, results_of(trials))
+    if cell is None or args.trials is not None:
+        return None
+    score = partial(score_test, ground=ground, measure=sweep.measure, workers=args.workers)
+    own = [trial for trial in trials if trial.cell == cell]
+    return score_chosen(anywhere(args.output), own, score)
+
+
+def show(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    failures: Sequence[Failure],
+    output: str,
+    chosen: Chosen | None,
+) -> None:
+    """Write the table of trials and the report, and print the paper's table."""
+    results = results_of(trials)
+    storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
+    page().print(as_table(sweep, compared(sweep, trials, results)))
+    if chosen is not None:
+        name = sweep.measure.name
+        scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
+        print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
+    print(write_sweep_report(output, sweep, trials, results, failures=failures, chosen=chosen))
 
 
 def ground_of(sweep: Sweep, args: argparse.Namespace, collection: str) -> Ground:
@@ -141,33 +167,6 @@ def announce(trials: Sequence[Trial], halving: Halving, workers: int) -> None:
     )
 
 
-def write_table(
-    output: str,
-    trials: Sequence[Trial],
-    results: dict[str, Result],
-    failures: Sequence[Failure],
-) -> None:
-    """Write a row for each trial."""
-    storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
-
-
-def test_choice(
-    sweep: Sweep,
-    trials: Sequence[Trial],
-    results: dict[str, Result],
-    output: str,
-    score: Callable[[str], list[dict[str, object]]],
-) -> None:
-    """Score the best cell on the test part, once all trials are over."""
-    cell = choose(trials, results)
-    if cell is None:
-        return
-    found = score_chosen(output, [trial for trial in trials if trial.cell == cell], score)
-    name = sweep.measure.name
-    scores = ", ".join(f"{record[name]:.3f}" for record in found.records)
-    print(f"best on the validation part: {found.cell}; {name} on the test part: {scores}")
-
-
 def account(ran: Ran, output: str, total: int) -> None:
     """Say what this command did.
 
@@ -184,11 +183,13 @@ def account(ran: Ran, output: str, total: int) -> None:
     else:
         print(f"all {wording.plural(total, 'trial')} were over already")
     for failure in ran.failures:
-        print(f"failed: {failure.trial}: {failure.cause}", file=sys.stderr)
+        url = storage.join(output, "failures", f"{failure.trial}.txt")
+        storage.write(url, failure.traceback.encode())
+        print(f"failed: {failure.trial}: {failure.cause} (see {url})", file=sys.stderr)
     if ran.failures:
         raise UserError(
-            f"{len(ran.failures)} of {wording.plural(total, 'trial')} failed, see "
-            f"{storage.join(output, TABLE)}: the same command tries them again"
+            f"{len(ran.failures)} of {wording.plural(total, 'trial')} failed: the same command "
+            "tries them again"
         )
 
 

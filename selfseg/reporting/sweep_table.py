@@ -20,15 +20,17 @@ from selfseg.sweep.results import Result
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One row of the paper's table, and ours.
+    """One row of the paper's table, and one of our cells.
 
     paper: as printed
-    ours: the score of each run that stands beside it, in the table's unit
+    cell: ours that stands beside it; empty: none does yet
+    ours: the score of each run of this cell, in the table's unit
     unfinished: runs among them that were stopped before their end
     """
 
     label: str
     paper: str
+    cell: str
     ours: Cell
     unfinished: int
 
@@ -56,24 +58,32 @@ class Direction:
 def compared(
     sweep: Sweep, trials: Sequence[Trial], results: Mapping[str, Result]
 ) -> list[Compared]:
-    """Put what trials scored on the validation part beside the paper's rows."""
+    """Put what each cell scored on the validation part beside the paper's rows.
+
+    Several cells may stand beside one row: it comes once for each, in order.
+    """
     published, _ = find_table(sweep.table)
     unit = PER_CENT if published.in_per_cent else SHARE
     column = published.columns.index(sweep.column)
     rows = []
     for row in published.rows:
-        found = list(_beside(row, trials, results))
-        values = tuple(unit.factor * record[sweep.measure.name] for _, record in found)
-        stopped = sum(result.status != "finished" for result, _ in found)
-        rows.append(Compared(row.label, row.paper[column], Cell(values, "", unit), stopped))
+        cells: dict[str, list[tuple[Result, Mapping[str, Any]]]] = {}
+        for trial, result, record in _beside(row, trials, results):
+            cells.setdefault(trial.cell.name, []).append((result, record))
+        for name, found in (cells or {"": []}).items():
+            values = tuple(unit.factor * record[sweep.measure.name] for _, record in found)
+            stopped = sum(result.status != "finished" for result, _ in found)
+            ours = Cell(values, "", unit)
+            rows.append(Compared(row.label, row.paper[column], name, ours, stopped))
     return [row for row in rows if row.number is not None or row.ours.values]
 
 
 def direction(rows: Sequence[Compared]) -> Direction:
-    """Compare the order of every two rows."""
+    """Compare the order of every two rows; of several cells beside one, the first counts."""
+    first = list({row.label: row for row in reversed(rows)}.values())[::-1]
     pairs = [
         ((one.number < other.number), (one.ours.mean < other.ours.mean))
-        for one, other in itertools.combinations(rows, 2)
+        for one, other in itertools.combinations(first, 2)
         if one.number is not None
         and other.number is not None
         and one.ours.mean is not None
@@ -93,12 +103,13 @@ def as_table(sweep: Sweep, rows: Sequence[Compared]) -> Table:
         caption_justify="left",
     )
     table.add_column(Text(published.stub))
+    table.add_column("cell")
     for heading in (f"paper, {sweep.column}", "ours", "runs"):
         table.add_column(Text(heading), justify="right")
     for row in rows:
         count = str(len(row.ours.values)) if row.ours.values else ""
         stopped = f", {row.unfinished} stopped" if row.unfinished else ""
-        table.add_row(row.label, row.paper, row.ours.text(0, ""), count + stopped)
+        table.add_row(row.label, row.cell, row.paper, row.ours.text(0, ""), count + stopped)
     return table
 
 
@@ -120,15 +131,15 @@ def best_first(scores: Mapping[str, Sequence[float]]) -> list[str]:
 
 def _beside(
     row: Row, trials: Sequence[Trial], results: Mapping[str, Result]
-) -> Iterator[tuple[Result, Mapping[str, Any]]]:
-    """Find the results that stand beside a row, with those of their records that do."""
+) -> Iterator[tuple[Trial, Result, Mapping[str, Any]]]:
+    """Find the trials that stand beside a row, with those of their records that do."""
     for trial in trials:
         result = results.get(trial.name)
         for record in result.records if result else ():
             facts = _facts(trial, record)
             if any(holds(where, facts) for ours in row.ours for where in ours.where):
                 assert result is not None
-                yield result, record
+                yield trial, result, record
 
 
 def _facts(trial: Trial, record: Mapping[str, Any]) -> dict[str, Any]:

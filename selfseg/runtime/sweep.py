@@ -1,5 +1,6 @@
 """Ray Tune around trials: so many at a time, retried within a budget, stopped by ASHA."""
 
+import logging
 import os
 import tempfile
 import time
@@ -9,13 +10,14 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from rich.console import Console
 
-from selfseg.errors import UsageError
+from selfseg.errors import UsageError, UserError
 from selfseg.reporting import wording
-from selfseg.runtime.launch import gpus_for
+from selfseg.runtime.launch import first_line, gpus_for
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.plan import Halving, Trial
 from selfseg.sweep.results import Failure, read_result, write_result
@@ -137,6 +139,8 @@ def run(
 
         take(by_name[config["trial"]], halving, work, tell)
 
+    # Failures are reported by us, each once.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     for name, value in PLAIN_TUNE.items():
         os.environ.setdefault(name, value)
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
@@ -211,8 +215,10 @@ class _Watch(tune.Callback):
         """Keep why it failed for good."""
         del iteration, trials, info
         name = _name(trial)
-        self._ran.failures.append(Failure(trial=name, cause=_cause(trial)))
-        self._end(name, f"failed: {_cause(trial)}")
+        error = trial.get_pickled_error()
+        failure = Failure(trial=name, cause=_cause(error), traceback=str(error))
+        self._ran.failures.append(failure)
+        self._end(name, f"failed: {failure.cause}")
 
     def _end(self, name: str, outcome: str) -> None:
         now = time.monotonic()
@@ -235,8 +241,9 @@ def _name(trial: TuneTrial) -> str:
     return trial.config["trial"]
 
 
-def _cause(trial: TuneTrial) -> str:
-    """Say in a line why a trial failed."""
-    error = trial.get_error()
-    cause = getattr(error, "cause", None) or error
-    return str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+def _cause(error: Exception | None) -> str:
+    """Say in a line why a trial failed: a mistake in its own words, anything else with its name."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if cause is None:
+        return "no cause is known"
+    return str(cause).partition("\n")[0] if isinstance(cause, UserError) else first_line(cause)

@@ -57,6 +57,9 @@ class Failure(Config):
 
     trial: str
     cause: str
+    """In a line."""
+
+    traceback: str
 
 
 def read_result(trial: Trial) -> Result | None:

@@ -56,7 +56,7 @@ def test_the_test_part_is_looked_at_once_for_a_choice(tmp_path):
 def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path):
     trials = trials_of(tmp_path)[:3]
     results = results_of(trials[:1], [0.25])
-    failures = [Failure(trial=trials[1].name, cause="out, of memory")]
+    failures = [Failure(trial=trials[1].name, cause="out, of memory", traceback="")]
     head, first, second, third = as_csv(trials, results, failures).splitlines()
     assert head.startswith("trial,recipe,box,lambda,seed,status,cause,steps,seconds")
     assert first.startswith('"box=0.2-0.5,lambda=0.0005,seed=0",proposal_without_flow_cpu,')
