@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from selfseg.config import dotted
+from selfseg.reporting import wording
 from selfseg.reporting.lines import PER_CENT, SHARE, Cell
 from selfseg.reporting.papers import Row, find_table, holds
 from selfseg.reporting.results import OPTIONS
@@ -50,9 +51,9 @@ class Direction:
 
     def __str__(self) -> str:
         if not self.pairs:
-            return "no two rows have both numbers yet, so there is no direction to compare"
-        verdict = "agrees" if self.alike == self.pairs else f"agrees in {self.alike}"
-        return f"direction: {verdict} of {self.pairs} pairs of rows that the paper tells apart"
+            return "No two rows that the paper tells apart have a number of ours yet"
+        counted = f"{self.alike} of {wording.plural(self.pairs, 'pair')}"
+        return f"The order agrees in {counted} of rows that the paper tells apart"
 
 
 def compared(

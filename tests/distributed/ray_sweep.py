@@ -29,6 +29,7 @@ def train(trial: Trial, step: int) -> None:
         lines.write("begun\n")
     if trial.name == BROKEN:
         raise ZeroDivisionError("a bug")
+    Path(trial.url).parent.mkdir(exist_ok=True)  # the game leaves its workers' ids beside its run
     launch(program, {"run_url": trial.url, "fail": ""}, workers=1)
 
 

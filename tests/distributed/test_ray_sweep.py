@@ -13,7 +13,8 @@ from selfseg.sweep.results import read_result
 from tests.distributed.ray_sweep import BROKEN, log_of
 from tests.unit.sweep.toy_sweep import trials_of
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+# Two sweeps, of four processes a trial: minutes where others need the machine as well.
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 
