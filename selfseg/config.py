@@ -94,6 +94,15 @@ def changed(tree: Mapping[str, Any], changes: Mapping[str, Any], *, origin: str)
     return result
 
 
+def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting by its dotted path, e.g. "loop.steps"."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from dotted(cast(Mapping[str, Any], value), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def parse_change(text: str) -> tuple[str, object]:
     """Split "path=value"; the value is TOML, null, or a plain string if it is neither."""
     path, equals, value = text.partition("=")

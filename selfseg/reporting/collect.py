@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,12 +101,3 @@ def _read_evaluations(
 def _committed(names: Iterable[str]) -> list[int]:
     found = (re.fullmatch(r"checkpoints/step_(\d+)/COMMIT\.json", name) for name in names)
     return sorted(int(match[1]) for match in found if match)
-
-
-def dotted(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every setting by its dotted path, e.g. "loop.steps"."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

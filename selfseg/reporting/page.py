@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from selfseg.config import dotted
 from selfseg.reporting import wording
-from selfseg.reporting.collect import Run, dotted
+from selfseg.reporting.collect import Run
 from selfseg.reporting.curves import (
     SMOOTHING,
     Clock,

@@ -10,17 +10,22 @@ from selfseg.reporting.rounds import round_name
 
 def render(page: Page) -> str:
     """Fill the template; whatever comes from the run is escaped."""
-    environment = Environment(
+    return environment().get_template("report.html").render(page=page, views=VIEWS)
+
+
+def environment() -> Environment:
+    """Return what fills templates, with the words that they share."""
+    found = Environment(
         loader=PackageLoader("selfseg.reporting", "."),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    found.filters |= {
         "count": wording.count,
         "percent": wording.percent,
         "round_name": round_name,
         "score": wording.score,
     }
-    return environment.get_template("report.html").render(page=page, views=VIEWS)
+    return found

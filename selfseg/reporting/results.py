@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfseg import storage
+from selfseg.config import dotted
 from selfseg.data.manifest import load_manifest
 from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError, UserError
-from selfseg.reporting.collect import dotted, read_facts
+from selfseg.reporting.collect import read_facts
 
 OPTIONS = ("view", "round", "augment", "crf", "gaps")
 """What an evaluation may choose anew for the same run; options of the command by these names."""

@@ -92,7 +92,7 @@ class _Supervisor(UserCallback):
         rank, error = min(worker_exceptions.items(), key=lambda item: item[0])
         if self._failures > MAX_FAILURES:
             raise error
-        cause = "was lost" if isinstance(error, RayError) else f"failed: {_first_line(error)}"
+        cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
         note = f"worker {rank} {cause}; starting again from the newest checkpoint"
         self._board.post.remote(Report(0, 0, notes=(note,)))
 
@@ -109,7 +109,7 @@ def launch(
         UserError: raised by a worker, or workers were lost too often.
         KeyboardInterrupt: the user stopped it; all workers have ended.
     """
-    use_gpu = _gpus_for(workers)
+    use_gpu = gpus_for(workers)
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     board = ray.remote(num_cpus=0)(_Board).remote()
@@ -141,7 +141,7 @@ def _fit(trainer: TorchTrainer) -> None:
         if isinstance(cause, RayError):
             raise UserError(
                 f"workers were lost {MAX_FAILURES + 1} times without a checkpoint in between "
-                f"(last: {_first_line(cause)}): the same command goes on from the newest one"
+                f"(last: {first_line(cause)}): the same command goes on from the newest one"
             ) from None
         raise cause from None
     except SystemExit:
@@ -149,7 +149,7 @@ def _fit(trainer: TorchTrainer) -> None:
         raise KeyboardInterrupt from None
 
 
-def _gpus_for(workers: int) -> bool:
+def gpus_for(workers: int) -> bool:
     """Tell whether each worker can have a GPU.
 
     Raises:
@@ -217,5 +217,6 @@ def _own_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
+    """Name an error in a line."""
     return f"{type(error).__name__} {str(error).strip().splitlines()[0] if str(error) else ''}"

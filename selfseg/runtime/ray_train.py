@@ -32,38 +32,63 @@ def train(
     workers: int = 1,
     wandb: WandbMode | None = None,
     command: str = "",
+    until: int | None = None,
+    beside: int = 1,
 ) -> None:
     """Train to the end, from the run's newest checkpoint if there is one; returns when done.
+
+    Args:
+        config: the run's settings.
+        collection_url: what it learns from.
+        run_url: its folder.
+        workers: processes that train.
+        wandb: whether curves go to Weights & Biases as well.
+        command: what the user typed, for the run's record.
+        until: step to pause at; the run goes on from there as if it had never stopped.
+        beside: runs of this size that share the machine, this one included.
 
     Raises:
         UserError: one line that names what is wrong and the remedy; in a worker or here.
         KeyboardInterrupt: stopped; the same call goes on from the newest checkpoint.
     """
-    collection_url, run_url = _anywhere(collection_url), _anywhere(run_url)
+    collection_url, run_url = anywhere(collection_url), anywhere(run_url)
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one worker must train")
     share_of(config.data.batch_size, workers)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
     begun = run_folder.read_record(run_url)
-    collection = _open_collection(collection_url, begun)
+    collection = open_collection(collection_url, begun)
     storage.probe(run_url)
+    record = record_of(config, collection, begun)
+    run_folder.claim(run_url, record, command=command)
+    goal = until or config.loop.steps
+    if checkpoint.newest_whole(run_url)[0] == checkpoint.step_url(run_url, goal):
+        print(f"{run_url}: finished already, all {goal} steps")  # noqa: T201
+        return
+    connect(workers)
+    payload = {
+        "record": record.model_dump(mode="json"),
+        "run_url": run_url,
+        "wandb": wandb,
+        "until": until,
+        "beside": beside,
+    }
+    _launch(payload, workers)
+
+
+def record_of(
+    config: ExperimentConfig, collection: Collection, begun: RunRecord | None = None
+) -> RunRecord:
+    """Return what a run of these settings is claimed with, or goes on with if it has begun."""
     settings = config.model_dump(mode="json")
-    record = RunRecord(
+    return RunRecord(
         # As they were written then: settings that are younger than the run have their defaults.
         settings=begun.settings if begun and of_today(begun.settings) == settings else settings,
         collection=collection.url,
         manifest=collection.manifest_id,
         ingest=collection.manifest.settings.model_dump(mode="json"),
     )
-    run_folder.claim(run_url, record, command=command)
-    finished = checkpoint.step_url(run_url, config.loop.steps)
-    if checkpoint.newest_whole(run_url)[0] == finished:
-        print(f"{run_url}: finished already, all {config.loop.steps} steps")  # noqa: T201
-        return
-    connect(workers)
-    payload = {"record": record.model_dump(mode="json"), "run_url": run_url, "wandb": wandb}
-    _launch(payload, workers)
 
 
 def train_worker(payload: dict[str, Any]) -> None:
@@ -72,7 +97,7 @@ def train_worker(payload: dict[str, Any]) -> None:
     config = ExperimentConfig.model_validate(record.settings)
     set_up_process(
         config.loop.threads,
-        local_world_size=workers_here(),
+        local_world_size=workers_here() * payload["beside"],
         helpers=config.data.loader_processes,
     )
     worker = AcceleratedWorker(config.loop.precision)
@@ -90,7 +115,9 @@ def train_worker(payload: dict[str, Any]) -> None:
         moving=method.wants_motion,
         background=method.wants_background,
     )
-    plan = Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
+    plan = Plan(
+        payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]
+    )
     wandb = payload["wandb"]
     log = WandbLog(plan.run_url, wandb, record.settings) if wandb and worker.rank == 0 else None
     session.run(
@@ -104,7 +131,7 @@ def train_worker(payload: dict[str, Any]) -> None:
     )
 
 
-def _open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
+def open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
     """Open what the run began with, also once the collection has grown; else what the URL names."""
     if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
         return Collection.open(collection_url)
@@ -134,6 +161,6 @@ def workers_here() -> int:
     return names.count(name)
 
 
-def _anywhere(url: str) -> str:
+def anywhere(url: str) -> str:
     """Make a path mean the same in every process of this machine."""
     return url if "://" in url else str(Path(url).absolute())

@@ -42,7 +42,13 @@ def each(
     """
 
     # Asked for a GPU, Ray would start a process for every call: 0 keeps them, as without.
-    @ray.remote(num_cpus=1, num_gpus=share_of_each(gpus, at_once), max_calls=0)
+    # A caller that is in a placement group has no room there for others.
+    @ray.remote(
+        num_cpus=1,
+        num_gpus=share_of_each(gpus, at_once),
+        max_calls=0,
+        scheduling_strategy="DEFAULT",
+    )
     def call(item: Item) -> Result:
         return function(item)
 

@@ -26,13 +26,17 @@ REPORT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What every worker of a run must agree on."""
+    """What every worker of a run must agree on.
+
+    until: step to pause at, with a checkpoint and as if stopped there; None: only at the end
+    """
 
     run_url: str
     record: RunRecord
     seed: int
     optim: OptimisersConfig
     loop: LoopConfig
+    until: int | None = None
 
 
 def run(
@@ -46,7 +50,7 @@ def run(
     optimisers: dict[str, Optimizer] | None = None,
     begin: Callable[[], None] | None = None,
 ) -> None:
-    """Train `method` to the end, from the newest checkpoint of the run if there is one.
+    """Train `method` as far as planned, from the newest checkpoint of the run if there is one.
 
     Collective. The weights at the end depend on plan, batches and number of workers alone,
     however often the run was stopped.
@@ -131,6 +135,7 @@ class Trainee:
     ) -> None:
         self.progress = Progress()
         self.steps = plan.loop.steps
+        self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
         self._plan, self._worker, self._begin = plan, worker, begin
@@ -168,7 +173,9 @@ class Trainee:
         return [*notes, f"going on from step {saved.step}"]
 
     def train(self, batches: Iterator[FramePairs]) -> Iterator[Step]:
-        """Take the steps that are left."""
+        """Take the steps that are left; schedules know nothing of a pause."""
+        if self.progress.step >= self._stop:
+            return
         for step in train(
             self._method,
             batches,
@@ -182,11 +189,14 @@ class Trainee:
             if self._average is not None:
                 self._average.update_parameters(self._players)
             yield step
+            if self.progress.step == self._stop:
+                return
 
     def checkpoint_is_due(self) -> bool:
         """Tell whether the run should be saved now; the same on every worker."""
-        loop, step = self._plan.loop, self.progress.step
-        return step % loop.checkpoint_every == 0 or step == loop.steps or step in self._phase_ends
+        step = self.progress.step
+        regular = step % self._plan.loop.checkpoint_every == 0
+        return regular or step == self._stop or step in self._phase_ends
 
     def save(self) -> None:
         """Commit a checkpoint; all workers wait until it is there."""

@@ -2,9 +2,9 @@
 
 import pytest
 
+from selfseg.config import dotted
 from selfseg.experiment import build_method, read_recipe, recipe_names, recipe_path
 from selfseg.methods.proposal.config import ProposalConfig
-from selfseg.reporting.collect import dotted
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,7 +105,7 @@ def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(tmp_path, m
     train(tmp_path / "undisturbed", url)
     today = ExperimentConfig.model_dump
 
-    def before_there_was_a_fraction(config: ExperimentConfig, **options: object) -> dict:
+    def before_there_was_a_fraction(config: ExperimentConfig, **options: Any) -> dict:
         settings = today(config, **options)
         del settings["data"]["fraction"]
         return settings

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from selfseg.config import parse_change
+from selfseg.config import dotted, parse_change
 from selfseg.errors import UsageError
 from selfseg.experiment import read_recipe
 from selfseg.prediction.benchmarks import SPLITS
-from selfseg.reporting.collect import dotted
 from selfseg.reporting.papers import Conditions, Paper, Row, find_table, holds
 from selfseg.reporting.tables import compare
 

@@ -61,6 +61,18 @@ def test_stopped_anywhere_it_goes_on_bit_for_bit(tmp_path, stop_before):
     assert_bit_equal(dict(averages[0]), dict(averages[1]))
 
 
+def test_paused_at_a_step_it_has_a_checkpoint_there_and_goes_on_bit_for_bit(tmp_path):
+    """A cosine knows where the run ends: paused at 5 of 12, its rates are those of 12 steps."""
+    whole, paused = (toy_plan(tmp_path / name, schedule="cosine") for name in ("whole", "paused"))
+    run(whole)
+    run(replace(paused, until=5))
+    assert checkpoint.resolve(paused.run_url) == checkpoint.step_url(paused.run_url, 5)
+    run(replace(paused, until=5))
+    assert [line["step"] for line in read_lines(paused.run_url)] == list(range(5))
+    run(paused)
+    assert_bit_equal(weights(whole), weights(paused))
+
+
 def test_the_seed_decides_what_dropout_drops(tmp_path):
     plans = [toy_plan(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
     for plan in plans:

@@ -1,0 +1,148 @@
+"""A sweep beside the paper's table: its numbers, ours over the seeds, and whether they agree."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from selfseg.config import dotted
+from selfseg.reporting import wording
+from selfseg.reporting.lines import PER_CENT, SHARE, Cell
+from selfseg.reporting.papers import Row, find_table, holds
+from selfseg.reporting.results import OPTIONS
+from selfseg.sweep.plan import Sweep, Trial
+from selfseg.sweep.results import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One row of the paper's table, and one of our cells.
+
+    paper: as printed
+    cell: ours that stands beside it; empty: none does yet
+    ours: the score of each run of this cell, in the table's unit
+    unfinished: runs among them that were stopped before their end
+    """
+
+    label: str
+    paper: str
+    cell: str
+    ours: Cell
+    unfinished: int
+
+    @property
+    def number(self) -> float | None:
+        """The paper's number; None: it prints none."""
+        found = re.match(r"\d+(\.\d+)?", self.paper)
+        return float(found[0]) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """How many pairs of rows ours puts in the paper's order, of those that both tell apart."""
+
+    alike: int
+    pairs: int
+
+    def __str__(self) -> str:
+        if not self.pairs:
+            return "No two rows that the paper tells apart have a number of ours yet"
+        counted = f"{self.alike} of {wording.plural(self.pairs, 'pair')}"
+        return f"The order agrees in {counted} of rows that the paper tells apart"
+
+
+def compared(
+    sweep: Sweep, trials: Sequence[Trial], results: Mapping[str, Result]
+) -> list[Compared]:
+    """Put what each cell scored on the validation part beside the paper's rows.
+
+    Several cells may stand beside one row: it comes once for each, in order.
+    """
+    published, _ = find_table(sweep.table)
+    unit = PER_CENT if published.in_per_cent else SHARE
+    column = published.columns.index(sweep.column)
+    rows = []
+    for row in published.rows:
+        cells: dict[str, list[tuple[Result, Mapping[str, Any]]]] = {}
+        for trial, result, record in _beside(row, trials, results):
+            cells.setdefault(trial.cell.name, []).append((result, record))
+        for name, found in (cells or {"": []}).items():
+            values = tuple(unit.factor * record[sweep.measure.name] for _, record in found)
+            stopped = sum(result.status != "finished" for result, _ in found)
+            ours = Cell(values, "", unit)
+            rows.append(Compared(row.label, row.paper[column], name, ours, stopped))
+    return [row for row in rows if row.number is not None or row.ours.values]
+
+
+def direction(rows: Sequence[Compared]) -> Direction:
+    """Compare the order of every two rows; of several cells beside one, the first counts."""
+    first = list({row.label: row for row in reversed(rows)}.values())[::-1]
+    pairs = [
+        ((one.number < other.number), (one.ours.mean < other.ours.mean))
+        for one, other in itertools.combinations(first, 2)
+        if one.number is not None
+        and other.number is not None
+        and one.ours.mean is not None
+        and other.ours.mean is not None
+        and one.number != other.number
+    ]
+    return Direction(sum(theirs == ours for theirs, ours in pairs), len(pairs))
+
+
+def as_table(sweep: Sweep, rows: Sequence[Compared]) -> Table:
+    """Return what the terminal shows."""
+    published, _ = find_table(sweep.table)
+    table = Table(
+        title=Text(f"{sweep.table}: {published.caption}"),
+        caption=Text(f"Ours: {sweep.measure.name} on the validation part. {direction(rows)}."),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column(Text(published.stub))
+    table.add_column("cell")
+    for heading in (f"paper, {sweep.column}", "ours", "runs"):
+        table.add_column(Text(heading), justify="right")
+    for row in rows:
+        count = str(len(row.ours.values)) if row.ours.values else ""
+        stopped = f", {row.unfinished} stopped" if row.unfinished else ""
+        table.add_row(row.label, row.cell, row.paper, row.ours.text(0, ""), count + stopped)
+    return table
+
+
+def cell_means(
+    trials: Sequence[Trial], results: Mapping[str, Result]
+) -> dict[str, tuple[float, ...]]:
+    """Return the scores of each cell's runs, by its name; cells without one are left out."""
+    found: dict[str, list[float]] = {}
+    for trial in trials:
+        if trial.name in results:
+            found.setdefault(trial.cell.name, []).append(results[trial.name].score)
+    return {name: tuple(scores) for name, scores in found.items()}
+
+
+def best_first(scores: Mapping[str, Sequence[float]]) -> list[str]:
+    """Order cells by their mean."""
+    return sorted(scores, key=lambda name: -fmean(scores[name]))
+
+
+def _beside(
+    row: Row, trials: Sequence[Trial], results: Mapping[str, Result]
+) -> Iterator[tuple[Trial, Result, Mapping[str, Any]]]:
+    """Find the trials that stand beside a row, with those of their records that do."""
+    for trial in trials:
+        result = results.get(trial.name)
+        for record in result.records if result else ():
+            facts = _facts(trial, record)
+            if any(holds(where, facts) for ours in row.ours for where in ours.where):
+                assert result is not None
+                yield trial, result, record
+
+
+def _facts(trial: Trial, record: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {option: record.get(option) for option in OPTIONS}
+    return dict(dotted(trial.config.model_dump(mode="json"))) | chosen | dict(trial.cell.facts)

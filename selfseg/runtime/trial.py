@@ -1,0 +1,155 @@
+"""One trial of a sweep: trained and scored rung by rung, from wherever it was stopped."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from selfseg.reporting.curves import read_clock
+from selfseg.runtime import ray_train
+from selfseg.runtime.launch import gpus_for
+from selfseg.runtime.tasks import each
+from selfseg.sweep.plan import Halving, Measure, Trial
+from selfseg.sweep.results import Result, read_result, slim, write_result
+from selfseg.sweep.scoring import Ground, score
+from selfseg.training import checkpoint, run_folder
+from selfseg.training.journal import read_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is done in a trial.
+
+    train: trains a trial up to a step, from its newest checkpoint
+    score: scores it there; returns records, of which the last ranks
+    measure: by what
+    """
+
+    train: Callable[[Trial, int], None]
+    score: Callable[[Trial, int], list[dict[str, Any]]]
+    measure: Measure
+
+
+def take(trial: Trial, halving: Halving, work: Work, tell: Callable[[int, float], None]) -> None:
+    """Bring a trial to its end; what an earlier attempt scored is told, and not done again.
+
+    Args:
+        trial: which.
+        halving: its rungs.
+        work: what is done in each.
+        tell: hears time and score of each rung; it does not return where the trial is stopped.
+    """
+    result = read_result(trial)
+    for moment, step in halving.steps(trial.config).items():
+        if result is None or step > result.steps:
+            if result is not None and result.over and halving.rungs > 1:
+                return
+            if step < _trained(trial):
+                continue
+            result = _climb(trial, step, work, result)
+        if step in result.rungs:
+            tell(moment, result.rungs[step])
+
+
+def _trained(trial: Trial) -> int:
+    """Return the step of a trial's newest checkpoint: what it scored before, nobody can tell."""
+    urls = checkpoint.committed(trial.url)
+    return int(urls[-1].rpartition("_")[2]) if urls else 0
+
+
+def _climb(trial: Trial, step: int, work: Work, before: Result | None) -> Result:
+    """Train to a rung and score there; the result is kept."""
+    work.train(trial, step)
+    started = time.perf_counter()
+    records = work.score(trial, step)
+    passed = time.perf_counter() - started
+    result = Result(
+        identity=trial.identity,
+        status="finished" if step == trial.steps else "running",
+        seed=trial.seed,
+        steps=step,
+        seconds=read_clock(read_lines(trial.url)).total_s,
+        scoring_s=passed + (before.scoring_s if before else 0),
+        rungs={**(before.rungs if before else {}), step: records[-1][work.measure.name]},
+        records=tuple(map(slim, records)),
+    )
+    write_result(trial, result)
+    return result
+
+
+def experiment(
+    collection_url: str,
+    ground: Ground,
+    measure: Measure,
+    *,
+    workers: int,
+    beside: int,
+    command: str,
+) -> Work:
+    """Return the work of a sweep over experiments.
+
+    Args:
+        collection_url: what all learn from.
+        ground: what they are scored on.
+        measure: by what.
+        workers: processes that train a trial.
+        beside: trials that share the machine.
+        command: what the user typed.
+    """
+
+    def train(trial: Trial, step: int) -> None:
+        ray_train.train(
+            trial.config,
+            collection_url=collection_url,
+            run_url=trial.url,
+            workers=workers,
+            command=command,
+            until=step if step < trial.steps else None,
+            beside=beside,
+        )
+
+    def score_validation(trial: Trial, step: int) -> list[dict[str, Any]]:
+        return _score_elsewhere(
+            trial.url, measure, ground, workers, test=False, rounds=step == trial.steps
+        )
+
+    return Work(train, score_validation, measure)
+
+
+def check_folders(trials: Iterable[Trial], collection_url: str) -> None:
+    """See, before the work begins, that no folder holds a run of other settings or data.
+
+    Raises:
+        UsageError: one does; names what differs.
+    """
+    for trial in trials:
+        found = run_folder.read_record(trial.url)
+        if found is not None and checkpoint.committed(trial.url):
+            collection = ray_train.open_collection(collection_url, found)
+            wanted = ray_train.record_of(trial.config, collection, found)
+            run_folder.check_same(wanted, found, origin=trial.url)
+
+
+def score_test(url: str, *, measure: Measure, ground: Ground, workers: int) -> list[dict[str, Any]]:
+    """Score a finished trial on the test part."""
+    return _score_elsewhere(url, measure, ground, workers, test=True, rounds=True)
+
+
+def _score_elsewhere(
+    url: str, measure: Measure, ground: Ground, workers: int, *, test: bool, rounds: bool
+) -> list[dict[str, Any]]:
+    """Score a run on a device of the cluster: whoever waits for a trial has none."""
+    call = partial(
+        _score_part, measure=measure, ground=ground, test=test, rounds=rounds, processes=workers
+    )
+    ((_, records),) = each(call, [url], at_once=1, gpus=1 if gpus_for(workers) else 0)
+    return records
+
+
+def _score_part(
+    url: str, *, measure: Measure, ground: Ground, test: bool, rounds: bool, processes: int
+) -> list[dict[str, Any]]:
+    validation_part, test_part = ground.parts()
+    benchmark = test_part if test else validation_part
+    return score(url, measure, benchmark, rounds=rounds, processes=processes)

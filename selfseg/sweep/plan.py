@@ -1,0 +1,220 @@
+"""What a sweep runs: cells of settings in order, a run for each cell and seed."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from selfseg import storage
+from selfseg.config import dotted
+from selfseg.contracts import View
+from selfseg.errors import UsageError
+from selfseg.experiment import ExperimentConfig, read_recipe
+
+Size = Literal["full", "cpu"]
+"""Recipes of the papers' size, or those for two CPU cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point of a sweep's space.
+
+    labels: what tells it from the others, by short names, e.g. {"box": "0.2-0.8"}
+    recipe: what it builds on
+    changes: settings by dotted path
+    facts: what a paper's table asks of this cell beyond settings, see `reporting.papers`
+    """
+
+    labels: Mapping[str, str]
+    recipe: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its labels in a line, which is also part of a folder's name."""
+        return ",".join(f"{axis}={label}" for axis, label in self.labels.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """By what trials are ranked.
+
+    name: key of a score in the records of `selfseg evaluate`, e.g. "j_mean"
+    view: what the model looks at; None for what its method calls best
+    rounds: after which a trial is scored; the last ranks; empty: its end
+    """
+
+    name: str
+    view: View | None = None
+    rounds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Halving:
+    """ASHA: trials train in rungs, and of those at a rung only the best go on (Li et al., 2020).
+
+    rungs: how many there are; the last is a trial's end
+    factor: one in so many goes on, and trains so many times as long
+    after: setting that counts the steps before which nothing shows; they are in no rung's time
+    """
+
+    rungs: int = 3
+    factor: int = 3
+    after: str = ""
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Time of each rung, in that of the first: 1, factor, factor squared ..."""
+        return tuple(self.factor**rung for rung in range(self.rungs))
+
+    def steps(self, config: ExperimentConfig) -> dict[int, int]:
+        """Return after how many steps of a run each time has come."""
+        settings = dict(dotted(config.model_dump(mode="json")))
+        before = settings.get(self.after, 0)
+        total = config.loop.steps - before
+        return {time: before + max(1, total * time // self.times[-1]) for time in self.times}
+
+
+WHOLE = Halving(rungs=1)
+"""Every trial trains to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One table of a paper, to be reproduced.
+
+    table: the paper's, as `selfseg table` names it
+    column: of this table, the one whose numbers `measure` stands beside
+    cells: in order
+    measure: ranks
+    benchmark, splits: what the paper chose by and what it reports on, where their tree is at hand
+    seeded: settings that a trial's seed is the value of
+    seeds: how many runs each cell has
+    halving: which trials end early, where that is asked for
+    """
+
+    table: str
+    column: str
+    cells: tuple[Cell, ...]
+    measure: Measure
+    benchmark: str
+    splits: tuple[str, str | None]
+    seeded: tuple[str, ...] = ("seed",)
+    seeds: int = 1
+    halving: Halving = field(default_factory=Halving)
+
+    @property
+    def name(self) -> str:
+        """The table's name, fit for a title."""
+        return self.table.replace("/", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a sweep.
+
+    url: its folder
+    identity: SHA-256 of all that its result depends on
+    """
+
+    cell: Cell
+    seed: int
+    config: ExperimentConfig
+    url: str
+    identity: str
+
+    @property
+    def name(self) -> str:
+        """The last part of its URL."""
+        return trial_name(self.cell, self.seed)
+
+    @property
+    def steps(self) -> int:
+        """Steps to its end."""
+        return self.config.loop.steps
+
+
+def trial_name(cell: Cell, seed: int) -> str:
+    """Name a run by its settings, e.g. "box=0.2-0.8,lambda=0.005,seed=0"."""
+    return f"{cell.name},seed={seed}"
+
+
+def grid(recipe: str, axes: Mapping[str, tuple[str, Sequence[Any]]]) -> tuple[Cell, ...]:
+    """Return the product of axes, the last varying fastest.
+
+    Args:
+        recipe: what all cells build on.
+        axes: by short name, a setting's path and its values.
+    """
+    paths = [path for path, _ in axes.values()]
+    return tuple(
+        Cell(
+            labels={name: label(value) for name, value in zip(axes, values, strict=True)},
+            recipe=recipe,
+            changes=dict(zip(paths, values, strict=True)),
+        )
+        for values in itertools.product(*(values for _, values in axes.values()))
+    )
+
+
+def label(value: object) -> str:
+    """Write a setting's value so that it can be part of a folder's name: 0.2-0.8, 0.005."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(label, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plan(
+    sweep: Sweep,
+    *,
+    output: str,
+    seeds: int,
+    changes: Mapping[str, Any],
+    depends_on: Mapping[str, Any],
+) -> list[Trial]:
+    """Resolve every trial's settings; the first seed of all cells comes first.
+
+    Args:
+        sweep: what to run.
+        output: where the trials' folders are.
+        seeds: runs of each cell.
+        changes: settings of all trials by dotted path, over the recipes'.
+        depends_on: what else decides on results, such as the collection's state; in JSON's types.
+
+    Raises:
+        UsageError: a setting is not one, or is one that the sweep varies.
+    """
+    varied = {path for cell in sweep.cells for path in cell.changes} | set(sweep.seeded)
+    if taken := sorted(varied & set(changes)):
+        raise UsageError(f"--set {taken[0]}: this sweep varies it; set something else")
+    names = [cell.name for cell in sweep.cells]
+    assert len(set(names)) == len(names), names
+    return [
+        _trial(sweep, cell, seed, output=output, changes=changes, depends_on=depends_on)
+        for seed in range(seeds)
+        for cell in sweep.cells
+    ]
+
+
+def _trial(
+    sweep: Sweep,
+    cell: Cell,
+    seed: int,
+    *,
+    output: str,
+    changes: Mapping[str, Any],
+    depends_on: Mapping[str, Any],
+) -> Trial:
+    own = {**changes, **cell.changes, **dict.fromkeys(sweep.seeded, seed)}
+    config = read_recipe(cell.recipe).override(own)
+    told = {
+        "settings": config.model_dump(mode="json"),
+        "measure": asdict(sweep.measure),
+        **depends_on,
+    }
+    identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    url = storage.join(output, "trials", trial_name(cell, seed))
+    return Trial(cell, seed, config, url, identity)

@@ -1,0 +1,130 @@
+"""What trials came to: a file in each trial's folder, and a table of all."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from selfseg import storage
+from selfseg.config import Config
+from selfseg.errors import UsageError, UserError
+from selfseg.sweep.plan import Trial
+
+RESULT = "result.json"
+
+
+class Result(Config):
+    """What one trial came to, or how far it has come."""
+
+    identity: str
+    """The trial's, see `Trial`."""
+
+    status: Literal["running", "finished", "stopped"]
+    """Stopped: others were better at the same step."""
+
+    seed: int
+
+    steps: int
+    """Taken by the last score."""
+
+    seconds: float
+    """That training took, whenever; of the slowest worker."""
+
+    scoring_s: float
+    """That scoring took."""
+
+    rungs: dict[int, float]
+    """The score by steps, wherever it was looked at."""
+
+    records: tuple[dict[str, Any], ...]
+    """The last scores on the validation part, as `selfseg evaluate` says them, without the single
+    videos; one for each round that was asked for."""
+
+    @property
+    def score(self) -> float:
+        """What ranks."""
+        return self.rungs[self.steps]
+
+    @property
+    def over(self) -> bool:
+        """Whether the trial needs no more work."""
+        return self.status != "running"
+
+
+class Failure(Config):
+    """Why a trial has no result."""
+
+    trial: str
+    cause: str
+    """In a line."""
+
+    traceback: str
+
+
+def read_result(trial: Trial) -> Result | None:
+    """Return what a trial came to under its settings; None: nothing yet, or under others.
+
+    Raises:
+        UserError: the file is not a result.
+    """
+    url = storage.join(trial.url, RESULT)
+    try:
+        result = Result.parse(json.loads(storage.read(url)), origin=url)
+    except storage.MissingObject:
+        return None
+    except (ValueError, TypeError, UsageError):
+        raise UserError(f"{url}: not a trial's result: delete it to score again") from None
+    return result if result.identity == trial.identity else None
+
+
+def write_result(trial: Trial, result: Result) -> None:
+    """Keep what a trial came to."""
+    content = json.dumps(result.model_dump(mode="json"), indent=1)
+    storage.write(storage.join(trial.url, RESULT), content.encode() + b"\n")
+
+
+def slim(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the single videos or images out of a record."""
+    return {name: value for name, value in record.items() if name not in ("sequences", "images")}
+
+
+def as_csv(
+    trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
+) -> str:
+    """Write a row for each trial, in order."""
+    causes = {failure.trial: failure.cause for failure in failures}
+    rows = [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _row(trial: Trial, result: Result | None, cause: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"trial": trial.name, "recipe": trial.cell.recipe}
+    row |= {**trial.cell.labels, "seed": trial.seed, "status": "waiting", "cause": ""}
+    if result is not None:
+        row |= {
+            "status": result.status,
+            "steps": result.steps,
+            "seconds": round(result.seconds, 1),
+            "scoring_s": round(result.scoring_s, 1),
+            "score": result.score,
+        }
+        for record in result.records:
+            after = f"_round_{record['round']}" if len(result.records) > 1 else ""
+            row |= {f"{name}{after}": value for name, value in means_of(record).items()}
+    if cause is not None:
+        row |= {"status": "failed", "cause": cause}
+    return row
+
+
+def means_of(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return a record's averages by their names."""
+    named = {"j_bump", "box_hit", "box_iou50", "map50"}
+    return {
+        name: value for name, value in record.items() if name.endswith("_mean") or name in named
+    }

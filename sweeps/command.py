@@ -1,0 +1,230 @@
+"""What all sweeps have in common: their options, and the way from a plan to a table.
+
+    python sweeps/proposal_table4.py --collection URL --output URL [--size cpu]
+
+The same command goes on where it was stopped: trials that are over are not run again, the others
+go on from their newest checkpoints, and those that failed are tried again.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from selfseg import storage
+from selfseg.cli import names, page
+from selfseg.config import parse_change
+from selfseg.data.collection import Collection
+from selfseg.errors import UserError
+from selfseg.reporting import wording
+from selfseg.reporting.sweep_page import write_sweep_report
+from selfseg.reporting.sweep_table import as_table, compared
+from selfseg.runtime.cluster import connect
+from selfseg.runtime.ray_train import anywhere
+from selfseg.runtime.sweep import Ran, run, scheduler, slots
+from selfseg.runtime.trial import check_folders, experiment, score_test
+from selfseg.sweep.choice import Chosen, choose, score_chosen
+from selfseg.sweep.estimate import seconds_left
+from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
+from selfseg.sweep.results import Failure, Result, as_csv, read_result
+from selfseg.sweep.scoring import Ground
+
+TABLE = "results.csv"
+
+
+def main(build: Callable[[Size], Sweep], arguments: Sequence[str] | None = None) -> None:
+    """Run one sweep's command; a mistake of the user's ends in one line and a non-zero exit."""
+    args = build_parser(build).parse_args(arguments)
+    try:
+        perform(build(args.size), args)
+    except UserError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("stopped: the same command goes on", file=sys.stderr)
+        sys.exit(130)
+
+
+def perform(sweep: Sweep, args: argparse.Namespace) -> None:
+    """Plan, run what is left, and show all that there is.
+
+    Raises:
+        UserError: something cannot be used, or trials failed.
+    """
+    collection, output = anywhere(args.collection), anywhere(args.output)
+    ground = ground_of(sweep, args, collection)
+    trials = plan_of(sweep, args, collection, output, ground)
+    check_folders(trials, collection)
+    halving, decides = scheduler(args.scheduler, sweep.halving)
+    connect(args.workers)
+    if args.dry_run:
+        announce(trials, halving, args.workers)
+        return
+    # A ground that cannot be used is better known before the first trial trains.
+    ground.parts()
+    storage.probe(output)
+    at_once = slots(args.workers)
+    work = experiment(
+        collection,
+        ground,
+        sweep.measure,
+        workers=args.workers,
+        beside=at_once,
+        command=shlex.join(["python", *sys.argv]),
+    )
+    ran = run(
+        trials,
+        work,
+        halving=halving,
+        decides=decides,
+        at_once=at_once,
+        retries=args.retries,
+        console=page(),
+    )
+    show(sweep, trials, ran.failures, output, chosen_of(sweep, trials, ground, args))
+    account(ran, output, len(trials))
+
+
+def chosen_of(
+    sweep: Sweep, trials: Sequence[Trial], ground: Ground, args: argparse.Namespace
+) -> Chosen | None:
+    """Score the best cell on the test part, once all trials of the sweep are over."""
+    cell = choose(trials, results_of(trials))
+    if cell is None or args.trials is not None:
+        return None
+    score = partial(score_test, ground=ground, measure=sweep.measure, workers=args.workers)
+    own = [trial for trial in trials if trial.cell == cell]
+    return score_chosen(anywhere(args.output), own, score)
+
+
+def show(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    failures: Sequence[Failure],
+    output: str,
+    chosen: Chosen | None,
+) -> None:
+    """Write the table of trials and the report, and print the paper's table."""
+    results = results_of(trials)
+    storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
+    page().print(as_table(sweep, compared(sweep, trials, results)))
+    if chosen is not None:
+        name = sweep.measure.name
+        scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
+        print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
+    print(write_sweep_report(output, sweep, trials, results, failures=failures, chosen=chosen))
+
+
+def ground_of(sweep: Sweep, args: argparse.Namespace, collection: str) -> Ground:
+    """Return what trials are scored on: a benchmark's tree, or a collection with masks."""
+    chosen = {"validation": args.validation or (), "every": args.every}
+    if args.root is None:
+        return Ground(collection=anywhere(args.score_on or collection), **chosen)
+    if args.benchmark is None:
+        return Ground(root=args.root, benchmark=sweep.benchmark, splits=sweep.splits, **chosen)
+    return Ground(root=args.root, benchmark=args.benchmark, splits=(args.split, None), **chosen)
+
+
+def plan_of(
+    sweep: Sweep, args: argparse.Namespace, collection: str, output: str, ground: Ground
+) -> list[Trial]:
+    """Resolve the trials that were asked for."""
+    return plan(
+        replace(sweep, cells=sweep.cells[: args.trials]),
+        output=output,
+        seeds=args.seeds or sweep.seeds,
+        changes=dict(map(parse_change, args.set)),
+        depends_on={
+            "manifest": Collection.open(collection).manifest_id,
+            "ground": ground.as_json(),
+        },
+    )
+
+
+def results_of(trials: Sequence[Trial]) -> dict[str, Result]:
+    """Read what trials came to, by name; those that scored nothing yet are left out."""
+    found = {trial.name: read_result(trial) for trial in trials}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def announce(trials: Sequence[Trial], halving: Halving, workers: int) -> None:
+    """Say what would run, where, and for how long."""
+    results = results_of(trials)
+    for trial in trials:
+        found = results.get(trial.name)
+        steps = ", ".join(map(str, halving.steps(trial.config).values()))
+        state = f"{found.status} at step {found.steps}" if found else "to run"
+        print(f"{trial.name}: {trial.cell.recipe}, scored at step {steps}: {state}")
+    at_once = slots(workers)
+    seconds, source = seconds_left(trials, results)
+    time = "unknown time" if seconds is None else f"about {wording.duration(seconds / at_once)}"
+    print(
+        f"{wording.plural(len(trials), 'trial')}, {at_once} at once of "
+        f"{wording.plural(workers, 'worker')} each; {time}, {source}"
+    )
+
+
+def account(ran: Ran, output: str, total: int) -> None:
+    """Say what this command did.
+
+    Raises:
+        UserError: trials failed.
+    """
+    if ran.names:
+        print(
+            f"ran {len(ran.names)} of {wording.plural(total, 'trial')} in "
+            f"{wording.duration(ran.wall_s)}; devices were idle between trials for "
+            f"{wording.percent(ran.idle_share)} of it, and trials spent "
+            f"{wording.percent(ran.starting_share)} of their time on starting"
+        )
+    else:
+        print(f"all {wording.plural(total, 'trial')} were over already")
+    for failure in ran.failures:
+        url = storage.join(output, "failures", f"{failure.trial}.txt")
+        storage.write(url, failure.traceback.encode())
+        print(f"failed: {failure.trial}: {failure.cause} (see {url})", file=sys.stderr)
+    if ran.failures:
+        raise UserError(
+            f"{len(ran.failures)} of {wording.plural(total, 'trial')} failed: the same command "
+            "tries them again"
+        )
+
+
+def build_parser(build: Callable[[Size], Sweep]) -> argparse.ArgumentParser:
+    """Declare every option."""
+    parser = argparse.ArgumentParser(
+        description=sys.modules[build.__module__].__doc__,
+        epilog="The same command goes on where it was stopped; nothing that is done is done again.",
+    )
+    option = parser.add_argument
+    option("--size", choices=["full", "cpu"], default="full", help="of the recipes")
+    option("--collection", required=True, metavar="URL", help="what all trials learn from")
+    option("--output", required=True, metavar="URL", help="where to keep the sweep")
+    option("--score-on", metavar="URL", help="another collection, with masks, to score on")
+    option("--root", metavar="DIR", help="or the tree of the benchmark that the paper chose by")
+    option("--benchmark", metavar="NAME", help="of this tree, if not the paper's")
+    option("--split", help="of --benchmark; half of it chooses, the test part is the other half")
+    option(
+        "--validation", type=names, metavar="NAME,NAME",
+        help="videos to choose by; the others are the test part (default: every other video)",
+    )  # fmt: skip
+    option("--every", type=int, default=1, metavar="N", help="score only every Nth frame")
+    option("--trials", type=int, metavar="N", help="only the first N cells, and no test")
+    option("--seeds", type=int, metavar="N", help="runs of each cell")
+    option("--workers", type=int, default=1, metavar="N", help="training processes of a trial")
+    option(
+        "--set", action="append", default=[], metavar="a.b=value", help="change it in all trials"
+    )
+    option(
+        "--scheduler", default="grid", metavar="grid|asha",
+        help="train every trial to its end (default), or only those that are good on the way",
+    )  # fmt: skip
+    option(
+        "--retries", type=int, default=1, metavar="N",
+        help="times that a trial that fails is begun again (default: 1)",
+    )  # fmt: skip
+    option("--dry-run", action="store_true", help="only say what would run")
+    return parser

@@ -1,0 +1,57 @@
+"""Sweep the game on Ray: `python -m tests.distributed.ray_sweep OUTPUT`, to be killed."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from selfseg.runtime.cluster import connect
+from selfseg.runtime.launch import launch
+from selfseg.runtime.sweep import run, scheduler, slots
+from selfseg.runtime.trial import Work
+from selfseg.sweep.plan import Halving, Trial
+from tests.distributed.ray_game import program
+from tests.unit.sweep.toy_sweep import MEASURE, trials_of
+
+BROKEN = "box=0.2-0.5,lambda=0.001,seed=0"
+
+
+def log_of(trial: Trial) -> Path:
+    return Path(trial.url).parents[1] / "attempts" / trial.name
+
+
+def train(trial: Trial, step: int) -> None:
+    del step
+    log = log_of(trial)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as lines:
+        lines.write("begun\n")
+    if trial.name == BROKEN:
+        raise ZeroDivisionError("a bug")
+    Path(trial.url).parent.mkdir(exist_ok=True)  # the game leaves its workers' ids beside its run
+    launch(program, {"run_url": trial.url, "fail": ""}, workers=1)
+
+
+def score(trial: Trial, step: int) -> list[dict[str, Any]]:
+    del step
+    return [{"j_mean": trial.config.method.model_dump()["mask_lambda"]}]
+
+
+def main(output: str) -> None:
+    connect(2)
+    halving, decides = scheduler("grid", Halving())
+    ran = run(
+        trials_of(Path(output))[:4],
+        Work(train, score, MEASURE),
+        halving=halving,
+        decides=decides,
+        at_once=slots(1),
+        retries=1,
+        console=Console(),
+    )
+    sys.stdout.write(f"{[(each.trial, each.cause) for each in ran.failures]}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

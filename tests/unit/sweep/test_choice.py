@@ -1,0 +1,82 @@
+"""The best cell is chosen when all trials are over, and scored once."""
+
+from selfseg.runtime.trial import take
+from selfseg.sweep.choice import choose, score_chosen
+from selfseg.sweep.estimate import seconds_left
+from selfseg.sweep.plan import Halving
+from selfseg.sweep.results import Failure, as_csv, read_result
+from tests.unit.sweep.toy_sweep import STEPS, Pretence, trials_of
+
+
+def results_of(trials, scores):
+    """Run trials that score this, in order."""
+    toy = Pretence({t.name: {STEPS: s} for t, s in zip(trials, scores, strict=True)})
+    for trial in trials:
+        take(trial, Halving(rungs=1), toy.work, lambda moment, score: None)
+    found = {trial.name: read_result(trial) for trial in trials}
+    return {name: result for name, result in found.items() if result is not None}
+
+
+def test_the_mean_over_seeds_chooses_not_the_best_run(tmp_path):
+    """Cell 0 has the best run, 0.9, and the mean 0.5; cell 1 has 0.6 twice."""
+    trials = trials_of(tmp_path, seeds=2)
+    results = results_of(trials, [0.9, 0.6, 0, 0, 0, 0, 0.1, 0.6, 0, 0, 0, 0])
+    assert choose(trials, results) == trials[1].cell
+
+
+def test_nothing_is_chosen_before_all_are_over(tmp_path):
+    trials = trials_of(tmp_path)
+    results = results_of(trials[:5], [0.1] * 5)
+    assert choose(trials, results) is None
+
+
+def test_a_cell_that_was_stopped_is_not_chosen(tmp_path):
+    trials = trials_of(tmp_path)
+    results = results_of(trials, [0.9, 0.6, 0.1, 0.1, 0.1, 0.1])
+    results[trials[0].name] = results[trials[0].name].override({"status": "stopped"})
+    assert choose(trials, results) == trials[1].cell
+
+
+def test_the_test_part_is_looked_at_once_for_a_choice(tmp_path):
+    trials = trials_of(tmp_path)
+    looked = []
+
+    def score(url):
+        looked.append(url)
+        return [{"j_mean": 0.3, "sequences": {"cow": {}}}]
+
+    first = score_chosen(str(tmp_path), trials[:1], score)
+    assert score_chosen(str(tmp_path), trials[:1], score) == first
+    assert looked == [trials[0].url]
+    assert first.records == ({"j_mean": 0.3},)
+    assert score_chosen(str(tmp_path), trials[1:2], score).cell == trials[1].cell.name
+    assert looked == [trials[0].url, trials[1].url]
+
+
+def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path):
+    trials = trials_of(tmp_path)[:3]
+    results = results_of(trials[:1], [0.25])
+    failures = [Failure(trial=trials[1].name, cause="out, of memory", traceback="")]
+    head, first, second, third = as_csv(trials, results, failures).splitlines()
+    assert head.startswith("trial,recipe,box,lambda,seed,status,cause,steps,seconds")
+    assert first.startswith('"box=0.2-0.5,lambda=0.0005,seed=0",proposal_without_flow_cpu,')
+    assert ",0.2-0.5,0.0005,0,finished,,9,0.0," in first
+    assert first.endswith(",0.25,0.25")
+    assert ',0,failed,"out, of memory",' in second
+    assert ",0,waiting,," in third
+
+
+def test_the_time_left_comes_from_the_recipe_and_then_from_trials(tmp_path):
+    """The recipe builds on proposal_cpu, whose header says 42 minutes for 12000 steps."""
+    trials = trials_of(tmp_path)
+    seconds, source = seconds_left(trials, {})
+    assert seconds == 42 * 60 / 12000 * STEPS * 6
+    assert source == "from the recipes' headers"
+    results = results_of(trials[:2], [0.1, 0.2])
+    known = {
+        name: result.override({"seconds": 18, "scoring_s": 0}) for name, result in results.items()
+    }
+    seconds, source = seconds_left(trials, known)
+    # Two seconds a step, and four trials of nine steps are left.
+    assert seconds == 72
+    assert source == "from the trials that are over"

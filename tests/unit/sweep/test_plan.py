@@ -1,0 +1,77 @@
+"""A sweep's plan: which runs, by which names, under which settings."""
+
+from dataclasses import replace
+
+import pytest
+
+from selfseg.errors import UsageError
+from selfseg.sweep.plan import Cell, Halving, label, plan
+from tests.unit.sweep.toy_sweep import SWEEP, trials_of
+
+
+def test_a_trial_is_named_by_its_settings(tmp_path):
+    first, *_, last = trials_of(tmp_path, seeds=2)
+    assert first.name == "box=0.2-0.5,lambda=0.0005,seed=0"
+    assert last.name == "box=0.2-0.8,lambda=0.005,seed=1"
+    assert first.url == f"{tmp_path}/trials/{first.name}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [((0.2, 0.8), "0.2-0.8"), (5e-4, "0.0005"), ("none", "none"), (3, "3")]
+)
+def test_a_value_is_written_as_part_of_a_folders_name(value, text):
+    assert label(value) == text
+
+
+def test_each_trial_has_its_cells_settings_its_seed_and_what_all_have(tmp_path):
+    for_all = {"data.batch_size": 4}
+    trial = trials_of(tmp_path, seeds=2, changes=for_all)[-1]
+    settings = trial.config.model_dump(mode="json")
+    assert settings["method"]["detector"]["box"] == [0.2, 0.8]
+    assert settings["method"]["mask_lambda"] == 0.005
+    assert settings["seed"] == 1
+    assert settings["data"]["batch_size"] == 4
+
+
+def test_all_cells_have_their_first_seed_before_any_has_its_second(tmp_path):
+    assert [trial.seed for trial in trials_of(tmp_path, seeds=2)] == [0] * 6 + [1] * 6
+
+
+def test_a_seed_can_be_the_value_of_several_settings(tmp_path):
+    twice = replace(SWEEP, seeded=("seed", "data.loader_processes"))
+    trials = plan(twice, output=str(tmp_path), seeds=3, changes={}, depends_on={})[6:]
+    assert {(each.config.seed, each.config.data.loader_processes) for each in trials} == {
+        (1, 1),
+        (2, 2),
+    }
+
+
+def test_what_the_sweep_varies_cannot_be_set_for_all(tmp_path):
+    with pytest.raises(UsageError, match=r"^--set method.mask_lambda: this sweep varies it"):
+        trials_of(tmp_path, changes={"method.mask_lambda": 1.0})
+    with pytest.raises(UsageError, match=r"^--set seed: this sweep varies it"):
+        trials_of(tmp_path, changes={"seed": 3})
+
+
+def test_a_setting_that_does_not_exist_is_named(tmp_path):
+    misspelt = replace(SWEEP, cells=(Cell({"a": "1"}, "proposal_cpu", {"data.hieght": 1}),))
+    with pytest.raises(UsageError, match=r"data\.hieght: no such setting"):
+        plan(misspelt, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+
+
+def test_another_collection_or_another_setting_makes_another_trial(tmp_path):
+    one = trials_of(tmp_path)[0]
+    same = trials_of(tmp_path)[0]
+    other = trials_of(tmp_path, changes={"data.batch_size": 4})[0]
+    grown = plan(SWEEP, output=str(tmp_path), seeds=1, changes={}, depends_on={"manifest": "1"})[0]
+    assert one.identity == same.identity
+    assert len({one.identity, other.identity, grown.identity}) == 3
+    assert one.name == other.name == grown.name
+
+
+def test_rungs_are_in_the_part_of_a_run_that_shows_something(tmp_path):
+    """Of 9 steps the first 4 train inpainters: 1/9, 3/9 and 9/9 of the other 5, rounded down."""
+    config = trials_of(tmp_path)[0].config
+    assert Halving(3, 3).steps(config) == {1: 1, 3: 3, 9: 9}
+    assert Halving(3, 3, after="method.inpainter_steps").steps(config) == {1: 5, 3: 5, 9: 9}
+    assert Halving(1, 3).steps(config) == {1: 9}

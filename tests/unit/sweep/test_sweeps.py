@@ -1,0 +1,74 @@
+"""The sweeps that come with the project: every cell is a run, and stands beside the paper."""
+
+from pathlib import Path
+from runpy import run_path
+from typing import get_args
+
+import pytest
+
+from selfseg.config import dotted
+from selfseg.data.loader import DataConfig
+from selfseg.reporting.papers import find_table, holds
+from selfseg.sweep.plan import Size, Sweep, plan
+
+FOLDER = Path(__file__).parents[3] / "sweeps"
+FILES = sorted(path.stem for path in FOLDER.glob("*_*.py"))
+ON_ALL_VIDEOS = pytest.mark.skipif(
+    "fraction" not in DataConfig.model_fields, reason="data.fraction is not a setting yet"
+)
+NAMES = [
+    pytest.param(name, marks=ON_ALL_VIDEOS) if name == "dystab_table6" else name for name in FILES
+]
+
+
+def sweep_of(name: str, size: str) -> Sweep:
+    return run_path(str(FOLDER / f"{name}.py"))["sweep"](size)
+
+
+@pytest.mark.parametrize("size", get_args(Size))
+@pytest.mark.parametrize("name", NAMES)
+def test_every_cell_has_settings_that_hold(name, size, tmp_path):
+    sweep = sweep_of(name, size)
+    trials = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    assert len(trials) == len(sweep.cells)
+    assert len({trial.identity for trial in trials}) == len(trials)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_some_cell_stands_beside_every_row_with_a_number_of_ours(name, tmp_path):
+    """Of the paper's size; a row that quotes others' work has none."""
+    sweep = sweep_of(name, "full")
+    published, columns = find_table(sweep.table)
+    assert sweep.column in published.columns
+    assert sweep.measure.name in {published.score, columns[sweep.column].score}
+    trials = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    record = {"view": sweep.measure.view, "crf": False}
+    rounds = sweep.measure.rounds or ((3,) if "bootstrap" in sweep.cells[0].recipe else (None,))
+    facts = [
+        {
+            **dict(dotted(trial.config.model_dump(mode="json"))),
+            **trial.cell.facts,
+            **record,
+            "round": number,
+        }
+        for trial in trials
+        for number in rounds
+    ]
+    for row in published.rows:
+        if row.ours and row.label not in ("any other", "Eq. 2, all cells instead of a draw"):
+            wheres = [where for ours in row.ours for where in ours.where]
+            assert any(holds(where, each) for where in wheres for each in facts), row.label
+
+
+def test_table_4_has_the_papers_18_cells():
+    cells = sweep_of("proposal_table4", "full").cells
+    assert len(cells) == 18
+    assert cells[-1].labels == {"box": "0.2-0.8", "lambda": "0.005"}
+
+
+def test_table_6_has_five_nested_sizes_and_five_repetitions():
+    sweep = sweep_of("dystab_table6", "cpu")
+    shares = [cell.changes["data.fraction"] for cell in sweep.cells]
+    assert shares == [(2 * i + 1) / 10 for i in range(5)]
+    assert sweep.seeds == 5
+    assert "data.fraction_seed" in sweep.seeded

@@ -1,0 +1,143 @@
+"""A trial on its way: what is done is not done again, and what is stopped stays stopped."""
+
+import pytest
+from ray.tune.schedulers import ASHAScheduler
+
+from selfseg.errors import UsageError, UserError
+from selfseg.runtime.sweep import scheduler, submitted
+from selfseg.runtime.trial import take
+from selfseg.sweep.plan import Halving
+from selfseg.sweep.results import read_result, write_result
+from tests.unit.sweep.toy_sweep import STEPS, Pretence, rising, trials_of
+
+WHOLE = Halving(rungs=1)
+RUNGS = Halving(rungs=3, factor=3)
+
+
+class Told:
+    """Hears scores; after `enough` of them the trial is stopped."""
+
+    def __init__(self, enough: int = 99) -> None:
+        self.heard: list[tuple[int, float]] = []
+        self._enough = enough
+
+    def __call__(self, moment: int, score: float) -> None:
+        self.heard.append((moment, score))
+        if len(self.heard) == self._enough:
+            raise InterruptedError
+
+
+def test_a_whole_trial_trains_once_to_its_end_and_keeps_what_it_scored(tmp_path):
+    trial, *others = trials_of(tmp_path)
+    toy = Pretence(rising([trial]))
+    take(trial, WHOLE, toy.work, Told())
+    assert toy.trained == [(trial.name, STEPS)]
+    result = read_result(trial)
+    assert result is not None
+    assert (result.status, result.steps, result.score) == ("finished", STEPS, 0.9)
+    assert "sequences" not in result.records[0]
+    assert read_result(others[0]) is None
+
+
+def test_a_trial_in_rungs_is_scored_at_each(tmp_path):
+    trial = trials_of(tmp_path)[0]
+    toy, told = Pretence({trial.name: {1: 0.1, 3: 0.2, 9: 0.3}}), Told()
+    take(trial, RUNGS, toy.work, told)
+    assert told.heard == [(1, 0.1), (3, 0.2), (9, 0.3)]
+    assert [step for _, step in toy.trained] == [1, 3, 9]
+
+
+def test_killed_after_a_rung_it_tells_that_again_and_trains_only_the_rest(tmp_path):
+    trial = trials_of(tmp_path)[0]
+    toy, told = Pretence(rising([trial])), Told()
+    with pytest.raises(InterruptedError):
+        take(trial, RUNGS, toy.work, Told(enough=2))
+    take(trial, RUNGS, toy.work, told)
+    assert [step for _, step in toy.trained] == [1, 3, 9]
+    assert [moment for moment, _ in told.heard] == [1, 3, 9]
+
+
+def test_a_trial_that_was_stopped_stays_so_unless_all_are_wanted_whole(tmp_path):
+    trial = trials_of(tmp_path)[0]
+    toy, told = Pretence(rising([trial])), Told()
+    with pytest.raises(InterruptedError):
+        take(trial, RUNGS, toy.work, Told(enough=1))
+    result = read_result(trial)
+    assert result is not None
+    write_result(trial, result.override({"status": "stopped"}))
+    take(trial, RUNGS, toy.work, told)
+    assert told.heard == [(1, 0.9)]
+    assert toy.trained == [(trial.name, 1)]
+    take(trial, WHOLE, toy.work, Told())
+    assert toy.trained == [(trial.name, 1), (trial.name, STEPS)]
+
+
+def test_under_other_settings_a_result_does_not_count(tmp_path):
+    trial, changed = trials_of(tmp_path)[0], trials_of(tmp_path, changes={"data.batch_size": 4})[0]
+    take(trial, WHOLE, Pretence(rising([trial])).work, Told())
+    assert read_result(trial) is not None
+    assert read_result(changed) is None
+
+
+def test_a_file_that_is_no_result_is_named(tmp_path):
+    trial = trials_of(tmp_path)[0]
+    path = tmp_path / "trials" / trial.name / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("[]")
+    with pytest.raises(UserError, match=r"result\.json: not a trial's result: delete it"):
+        read_result(trial)
+
+
+def test_of_six_trials_with_two_over_the_other_four_are_run(tmp_path):
+    trials = trials_of(tmp_path)
+    toy = Pretence(rising(trials))
+    for place in (0, 3):
+        take(trials[place], WHOLE, toy.work, Told())
+    left = submitted(trials, WHOLE)
+    assert left == [trials[place] for place in (1, 2, 4, 5)]
+    for trial in left:
+        take(trial, WHOLE, toy.work, Told())
+    assert sorted(name for name, _ in toy.trained) == sorted(trial.name for trial in trials)
+    assert submitted(trials, WHOLE) == []
+
+
+def test_where_scores_decide_those_that_are_over_speak_first(tmp_path):
+    trials = trials_of(tmp_path)
+    take(trials[3], RUNGS, Pretence(rising(trials)).work, Told())
+    assert submitted(trials, RUNGS) == [trials[place] for place in (3, 0, 1, 2, 4, 5)]
+
+
+class TuneTrial:
+    """What the scheduler needs to know of a trial."""
+
+    def __init__(self, number: int) -> None:
+        self.trial_id = str(number)
+
+
+def test_halving_finds_the_best_of_six_in_less_than_half_of_their_steps(tmp_path):
+    """The best comes first. Of the others none is above the cutoff, so each ends at rung 1."""
+    trials = trials_of(tmp_path)
+    toy = Pretence(rising(trials))
+    _, decides = scheduler("asha", RUNGS)
+    assert isinstance(decides, ASHAScheduler)
+    for number, trial in enumerate(trials):
+        known = TuneTrial(number)
+        decides.on_trial_add(None, known)  # pyright: ignore[reportArgumentType]
+
+        def tell(moment: int, score: float, known: TuneTrial = known) -> None:
+            result = {"time": moment, "score": score}
+            if decides.on_trial_result(None, known, result) == decides.STOP:  # pyright: ignore[reportArgumentType]
+                raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            take(trial, RUNGS, toy.work, tell)
+    last = dict(toy.trained)
+    assert last == {trial.name: 9 if trial is trials[0] else 1 for trial in trials}
+    assert sum(last.values()) / (STEPS * len(trials)) < 0.5
+
+
+def test_population_based_training_is_refused_with_the_reason():
+    with pytest.raises(UsageError, match=r"^--scheduler pbt: .*silently do nothing: take grid"):
+        scheduler("pbt", RUNGS)
+    with pytest.raises(UsageError, match=r"^--scheduler random: choose grid or asha"):
+        scheduler("random", RUNGS)
