@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from selfseg.config import Config, changed, laid_over, read_tree
@@ -237,6 +237,17 @@ def _take_over(player: nn.Module, name: str, saved: Mapping[str, Tensor], url: s
         raise UsageError(
             f"setting start.{name}: {url} has another network in its place: {reason}"
         ) from None
+
+
+def of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's settings with the defaults of those that are younger than the run.
+
+    Settings that are not understood any more stay as they are.
+    """
+    try:
+        return ExperimentConfig.model_validate(settings).model_dump(mode="json")
+    except ValidationError:
+        return dict(settings)
 
 
 def round_checkpoint(run_url: str, number: int) -> str:

@@ -2,11 +2,16 @@
 
     tools/shard_videos.py holiday.mp4 more_videos/ --output s3://bucket/collection
     tools/shard_videos.py photographs/ --stills --output s3://bucket/stills
+    tools/shard_videos.py new_videos/ --append --output s3://bucket/collection
 
 Reads video files and folders of frames, measures the motion between neighbouring frames, and
 writes WebDataset shards with an index and a manifest. Images become videos of one frame, of any
 size. Interrupted, the same command goes on; repeated, it does nothing. What cannot be read is
 named and left out.
+
+With --append the collection grows by those videos that it lacks: its shards stay as they are, new
+ones come beside them, and a new manifest names all. The old manifest can still be read, as
+URL@<the first 8 or more digits of its id>.
 
 Exit status: 0, also if some videos were left out; 1 if none could be read, or the output cannot
 be written; 2 if the command is wrong.
@@ -21,11 +26,10 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from selfseg import storage
+from selfseg.data.growing import MEGABYTE
 from selfseg.data.ingesting import IngestSettings
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ingest import Job, Outcome, ingest
-
-MEGABYTE = 10**6
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -39,6 +43,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="a video, a folder of frames, or a folder of videos and folders of frames",
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="URL", help="a folder or s3:// URL")
+    parser.add_argument(
+        "--append", action="store_true",
+        help="add to the collection that is there, under the settings it was made with",
+    )  # fmt: skip
     parser.add_argument(
         "--stills", action="store_true",
         help="each INPUT is an image or a folder of images, which show no motion",
@@ -84,6 +92,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         shard_bytes=args.shard_megabytes * MEGABYTE,
         workers=args.workers,
         stills=args.stills,
+        append=args.append,
     )
     summarise(ingest(job, console), args.output, console)
 
@@ -102,7 +111,8 @@ def summarise(outcome: Outcome, url: str, console: Console) -> None:
         f"in {len(manifest.shards)} shards; {len(manifest.skipped)} left out"
     )
     done = "nothing to do, it is there" if outcome.was_there else "written"
-    say(f"{url}: {done}; manifest {manifest.id}")
+    origin = f", grown from {manifest.parent}" if manifest.parent else ""
+    say(f"{url}: {done}; manifest {outcome.manifest_id}{origin}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,7 @@ read in place; those of a remote one are fetched whole on first use, into `selfs
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,7 +24,7 @@ from selfseg.data.manifest import (
     background_url,
     index_url,
     load_manifest,
-    newest_id,
+    resolve,
     shard_url,
 )
 from selfseg.data.schema import META, Meta, split_key
@@ -86,13 +86,15 @@ class Collection:
 
     @classmethod
     def open(cls, url: str, manifest_id: str | None = None) -> "Collection":
-        """Open the collection at `url`, in its newest state unless a manifest's id is given.
+        """Open the collection at `url`, in the state that a manifest's id says.
+
+        Without an id, `url` may say it, see `resolve`; else the newest state is opened.
 
         Raises:
-            UserError: there is no collection, or it is damaged.
+            UserError: there is no collection, no such manifest, or it is damaged.
         """
-        found = manifest_id or newest_id(url)
-        return cls(url, load_manifest(url, found), found or "")
+        place, found = (url, manifest_id) if manifest_id else resolve(url)
+        return cls(place, load_manifest(place, found), found)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -139,6 +141,11 @@ class Collection:
                 "camera at rest again with --background median"
             )
         return _verified(background_url(self.url, sha256), sha256)
+
+    def of_videos(self, video_ids: Container[str]) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples are frames of these videos."""
+        owners = (split_key(key.decode())[0] for key in self._keys)
+        return np.fromiter((owner in video_ids for owner in owners), np.bool_, len(self))
 
     @cached_property
     def videos(self) -> dict[str, list[int]]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from annotated_types import MinLen
 from jaxtyping import Bool, Int64
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader, Dataset
 
 from selfseg.config import Config
@@ -28,6 +28,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.order import Order, Tail, share_of
 from selfseg.data.pairs import CameraModel, to_batch
 from selfseg.data.schema import IMAGE, MASK, forward_part
+from selfseg.data.subsets import of_subset
 from selfseg.errors import UsageError, UserError
 
 LAST_STEP = 2**62
@@ -47,6 +48,15 @@ class DataConfig(Config):
 
     gaps: Annotated[tuple[PositiveInt, ...], MinLen(1)] = (1, 2, 3)
     """Frames between the two ends of a pair; one is drawn for each sample."""
+
+    videos: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    """Names or ids of the videos that are read; null: all of the collection."""
+
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of these videos that is read; a smaller one is part of a larger one."""
+
+    fraction_seed: int = 0
+    """Seed of the order whose first videos are that share."""
 
     camera: CameraModel = "quadratic"
     """Model of the camera's motion."""
@@ -69,14 +79,19 @@ class DataConfig(Config):
 def reading_order(
     collection: Collection,
     config: DataConfig,
+    ordinals: Int64[np.ndarray, " samples"],
     *,
     seed: int,
-    annotated: bool = False,
-    moving: bool = True,
 ) -> Order:
-    """Return the order of the collection's readable samples; see `readable`."""
+    """Return the order in which samples are read.
+
+    Args:
+        collection: that they are part of.
+        config: what a step sees.
+        ordinals: of the samples that are read, ascending; see `readable`.
+        seed: of the order.
+    """
     bounds = np.cumsum([0, *collection.counts])
-    ordinals = readable(collection, config, annotated=annotated, moving=moving)
     counts = np.diff(np.searchsorted(ordinals, bounds))
     return Order(
         counts.tolist(),
@@ -92,7 +107,7 @@ def reading_order(
 def readable(
     collection: Collection, config: DataConfig, *, annotated: bool = False, moving: bool = True
 ) -> Int64[np.ndarray, " samples"]:
-    """Return the ordinals of the samples that can be learned from, ascending.
+    """Return the ordinals of the chosen videos' samples that can be learned from, ascending.
 
     If `moving`, those are the frames with a flow over at least one of the gaps: a video's last
     frames have none, but are read as first frames of reversed pairs. Otherwise all are. If
@@ -100,7 +115,8 @@ def readable(
 
     Raises:
         UserError: the collection holds no flow or no masks where they are asked for.
-        UsageError: the collection holds none over one of the gaps.
+        UsageError: the collection holds none over one of the gaps, or not the chosen videos, or
+            these do not fill a batch.
     """
     held = _with_motion(collection, config) if moving else collection.holds(IMAGE)
     if annotated:
@@ -110,7 +126,15 @@ def readable(
                 f"{collection.url}: holds no annotated masks, which a supervised method learns "
                 "from; ingest again with --masks ROOT"
             )
-    return np.flatnonzero(held)
+    read = of_subset(
+        collection,
+        held,
+        names=config.videos,
+        fraction=config.fraction,
+        seed=config.fraction_seed,
+        at_least=config.batch_size,
+    )
+    return np.flatnonzero(read)
 
 
 def _with_motion(collection: Collection, config: DataConfig) -> Bool[np.ndarray, " samples"]:
@@ -183,10 +207,8 @@ class _Batches(Dataset["FramePairs | UserError"]):
         self.collection, self.config, self.seed = collection, config, seed
         self.rank, self.world_size = rank, world_size
         self.annotated, self.moving, self.background = annotated, moving, background
-        self.order = reading_order(
-            collection, config, seed=seed, annotated=annotated, moving=moving
-        )
         self.ordinals = readable(collection, config, annotated=annotated, moving=moving)
+        self.order = reading_order(collection, config, self.ordinals, seed=seed)
         if background and len(self.ordinals):
             collection.background(int(self.ordinals[0]))  # or say at once that there is none
 

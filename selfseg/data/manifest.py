@@ -7,17 +7,30 @@ Under the collection's URL:
     shards/<name>.tar          plain WebDataset tars; the name is the head of their SHA-256
     shards/<name>.idx          see `selfseg.data.index`
     backgrounds/<sha256>.png   scenes without what moves, of videos from a camera at rest
+
+A collection grows by a manifest whose parent is the one before: what that names stays where it is.
+Readers say which state they mean, by `URL@<head of a manifest's id>`, or take the newest.
 """
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.data.ingesting import IngestSettings
-from selfseg.errors import UserError
+from selfseg.errors import UsageError, UserError
 
 LATEST = "LATEST"
+
+MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
+
+WITH_HEAD = re.compile(r"(.+)@([0-9a-f]{1,64})/?")
+"""A collection's URL and the head of a manifest's id."""
+
+HEAD_DIGITS = 8
+"""Digits of an id that name it at least; fewer may be too few once the collection has grown."""
 
 
 class VideoEntry(Config):
@@ -58,7 +71,7 @@ class ShardEntry(Config):
 
 
 class Manifest(Config):
-    """One state of a collection; equal inputs give an equal manifest, wherever written."""
+    """One state of a collection; equal inputs and an equal parent give an equal manifest."""
 
     settings: IngestSettings
     shard_bytes: int
@@ -119,6 +132,53 @@ def newest_id(collection: str) -> str | None:
         return None
 
 
+def find_collection(url: str) -> tuple[str, str] | None:
+    """Split `url` into where its collection lies and the head of an id that it ends in, or "".
+
+    None: there is no collection. An "@" may also be part of a folder's name.
+    """
+    named = WITH_HEAD.fullmatch(url)
+    for place, head in [(url, ""), *([(named[1], named[2])] if named else [])]:
+        if storage.exists(storage.join(place, LATEST)):
+            return place, head
+    return None
+
+
+def resolve(url: str) -> tuple[str, str]:
+    """Return where the collection at `url` lies, and the id of the manifest that `url` names.
+
+    Raises:
+        UserError: there is no collection, or not exactly one manifest of this name.
+    """
+    place, head = find_collection(url) or (url, "")
+    if not head:
+        newest = newest_id(place)
+        if newest is None:
+            raise _no_collection(url)
+        return place, newest
+    names = map(MANIFEST.fullmatch, storage.listing(place))
+    ids = [name[1] for name in names if name]
+    found = [manifest_id for manifest_id in ids if manifest_id.startswith(head)]
+    if len(head) >= HEAD_DIGITS and len(found) == 1:
+        return place, found[0]
+    problem = (
+        f"{head} is too short, {HEAD_DIGITS} digits at least name a manifest"
+        if len(head) < HEAD_DIGITS
+        else f"{len(found) or 'no'} manifests here begin with {head}"
+    )
+    there = ", ".join(manifest_id[: max(16, len(head) + 4)] for manifest_id in ids)
+    raise UsageError(f"{url}: {problem}; there are {there}")
+
+
+def lineage(collection: str) -> Iterator[tuple[str, Manifest]]:
+    """Yield the newest manifest with its id, the one it grew from, and so on to the first."""
+    manifest_id = newest_id(collection)
+    while manifest_id:
+        manifest = load_manifest(collection, manifest_id)
+        yield manifest_id, manifest
+        manifest_id = manifest.parent
+
+
 def load_manifest(collection: str, manifest_id: str | None = None) -> Manifest:
     """Read a collection's manifest, the newest unless an id is given.
 
@@ -127,7 +187,7 @@ def load_manifest(collection: str, manifest_id: str | None = None) -> Manifest:
     """
     manifest_id = manifest_id or newest_id(collection)
     if manifest_id is None:
-        raise UserError(f"{collection}: no collection here; write one with tools/shard_videos.py")
+        raise _no_collection(collection)
     url = manifest_url(collection, manifest_id)
     data = storage.read(url)
     if hashlib.sha256(data).hexdigest() != manifest_id:
@@ -149,3 +209,7 @@ def commit_manifest(collection: str, manifest: Manifest, expected: str | None) -
         f"{manifest.id}\n".encode(),
         None if expected is None else f"{expected}\n".encode(),
     )
+
+
+def _no_collection(url: str) -> UserError:
+    return UserError(f"{url}: no collection here; write one with tools/shard_videos.py")

@@ -102,6 +102,19 @@ def spooled(video: SourceVideo, collection: str, settings: IngestSettings) -> Le
         return None
 
 
+def unspool(collection: str, videos: Iterable[SourceVideo], settings: IngestSettings) -> None:
+    """Remove these videos from the spool; others may be on their way into the collection."""
+    done = {
+        spool_url(collection, video, settings, suffix)
+        for video in videos
+        for suffix in ("json", "tar")
+    }
+    folder = storage.join(collection, "spool")
+    for name in storage.listing(folder):
+        if storage.join(folder, name) in done:
+            storage.delete(storage.join(folder, name))
+
+
 def _publish_background(collection: str, scene: MedianImage) -> str:
     """Write the image under its SHA-256, which is returned."""
     data = encode_background(scene.result())

@@ -20,7 +20,7 @@ from selfseg.data.manifest import (
     ShardEntry,
     commit_manifest,
     index_url,
-    newest_id,
+    lineage,
     shard_url,
 )
 from selfseg.data.spooling import Ledger, Run
@@ -118,28 +118,37 @@ def index_tar(path: Path) -> list[IndexEntry]:
 
 
 def commit(collection: str, manifest: Manifest) -> None:
-    """Publish a collection's first manifest, and remove what it took to get there.
+    """Publish a collection's first manifest, or its next, and remove what it took to get there.
 
     Raises:
-        UsageError: someone else published another collection here in the meantime.
+        UsageError: someone else published another manifest here in the meantime.
     """
     try:
-        commit_manifest(collection, manifest, expected=None)
+        commit_manifest(collection, manifest, expected=manifest.parent)
     except storage.Conflict:
         raise UsageError(
-            f"{collection}: another collection was written here meanwhile; choose another --output"
+            f"{collection}: grew meanwhile by another command; repeat this one"
+            if manifest.parent
+            else f"{collection}: another collection was written here meanwhile; "
+            "choose another --output"
         ) from None
-    sweep(collection, manifest)
+    sweep(collection)
 
 
-def sweep(collection: str, manifest: Manifest) -> None:
-    """Remove spooled videos, and what runs that never ended left beside the newest manifest."""
-    # Not the manifest's own id: a setting that came later would change it.
-    kept = {LATEST, f"manifest-{newest_id(collection)}.json"}
-    kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
-    kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
-    kept |= {f"backgrounds/{video.background}.png" for video in manifest.videos}
-    for name in storage.listing(collection):
+def sweep(collection: str) -> None:
+    """Remove spooled videos, and what runs that never ended left beside the manifests.
+
+    Only who has just committed may: a run that is under way would lose its shards, and finds out
+    because it cannot commit.
+    """
+    kept = {LATEST}
+    for manifest_id, manifest in lineage(collection):
+        kept.add(f"manifest-{manifest_id}.json")
+        kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
+        kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
+        kept |= {f"backgrounds/{video.background}.png" for video in manifest.videos}
+    # The spool goes first: a ledger in it vouches for a background.
+    for name in sorted(storage.listing(collection), key=lambda name: not name.startswith("spool/")):
         if name not in kept and OURS.fullmatch(name):
             storage.delete(storage.join(collection, name))
 

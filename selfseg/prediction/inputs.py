@@ -8,7 +8,7 @@ import numpy as np
 
 from selfseg import storage
 from selfseg.data.collection import Collection
-from selfseg.data.manifest import LATEST
+from selfseg.data.manifest import find_collection
 from selfseg.data.schema import MASK
 from selfseg.data.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
 from selfseg.errors import UserError
@@ -25,7 +25,7 @@ def find_sources(argument: str) -> list[Source]:
     Raises:
         UserError: nothing there, or nothing that shows.
     """
-    if storage.exists(storage.join(argument, LATEST)):
+    if find_collection(argument):
         return list(collection_sources(argument))
     if storage.is_remote(argument):
         return _remote_sources(argument)
@@ -54,7 +54,7 @@ def collection_sources(url: str, *, with_masks: bool = False) -> list[Collection
         raise UserError(f"{url}: holds no masks to score against; ingest with --masks ROOT")
     return [
         CollectionSource(
-            url,
+            collection.url,
             collection.manifest_id,
             name,
             tuple(ordinals),

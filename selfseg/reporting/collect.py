@@ -8,6 +8,7 @@ from typing import Any
 
 from selfseg import storage
 from selfseg.errors import UserError
+from selfseg.experiment import of_today
 from selfseg.reporting.scores import lacking
 from selfseg.training.journal import read_lines
 from selfseg.training.run_folder import RUN
@@ -73,11 +74,12 @@ def read_facts(url: str) -> dict[str, Any]:
     address = storage.join(url, RUN)
     try:
         facts = json.loads(storage.read(address))
-        return {name: facts[name] for name in TOLD}
+        told = {name: facts[name] for name in TOLD}
     except storage.MissingObject:
         raise UserError(f"{url}: no run here: name the folder given to selfseg train") from None
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{address}: not one of a run: name the folder of one") from None
+    return {**told, "settings": of_today(told["settings"])}
 
 
 def _read_evaluations(

@@ -1,13 +1,14 @@
 """What runs scored, folded over seeds: runs that differ in nothing else are one experiment."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from selfseg import storage
 from selfseg.config import dotted
 from selfseg.data.manifest import load_manifest
+from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting.collect import read_facts
 
@@ -25,6 +26,9 @@ INCIDENTAL = {
     "data.loader_processes",
 }
 """Settings that say how a run was computed, not what was learned."""
+
+CHOSEN_VIDEOS = {"data.videos", "data.fraction_seed"}
+"""Settings that say which of a collection's videos are read, and not how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,13 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
     facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
     if count_videos:
         manifest = load_manifest(told["collection"], told["manifest"])
-        facts["collection.videos"] = len(manifest.videos)
+        read = chosen_videos(
+            manifest,
+            facts.get("data.videos"),
+            fraction=facts.get("data.fraction", 1.0),
+            seed=facts.get("data.fraction_seed", 0),
+        )
+        facts["collection.videos"] = len(read)
     return ScoredRun(
         url=url,
         seed=facts.pop("seed"),
@@ -117,7 +127,9 @@ def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experimen
     groups: dict[str, list[ScoredRun]] = {}
     for run in runs:
         manifest = None if over_collections else run.manifest
-        same = groups.setdefault(json.dumps([_essence(run.facts), manifest], sort_keys=True), [])
+        incidental = INCIDENTAL | CHOSEN_VIDEOS if over_collections else INCIDENTAL
+        essence = _essence(run.facts, incidental)
+        same = groups.setdefault(json.dumps([essence, manifest], sort_keys=True), [])
         for other in same:
             if (other.seed, other.manifest) == (run.seed, run.manifest):
                 raise UsageError(
@@ -128,12 +140,12 @@ def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experimen
     return [Experiment(tuple(group)) for group in groups.values()]
 
 
-def _essence(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _essence(facts: Mapping[str, Any], incidental: Set[str]) -> dict[str, Any]:
     """Keep what an experiment is; each seed may start from a run of its own."""
     return {
         name: bool(value) if name.startswith("start.") else value
         for name, value in facts.items()
-        if name not in INCIDENTAL
+        if name not in incidental
     }
 
 

@@ -4,7 +4,8 @@
     spool     each video's samples; those that an earlier run spooled are left alone
     publish   the shards, then the manifest; the spool is removed
 
-Whatever is interrupted, the same command goes on; once the manifest stands it does nothing.
+Whatever is interrupted, the same command goes on; once the manifest stands it does nothing. Videos
+are added to a collection in the same way: shards of their own, then a manifest that names all.
 """
 
 from dataclasses import dataclass
@@ -16,12 +17,13 @@ import ray
 from rich.console import Console
 
 from selfseg import storage
+from selfseg.data.growing import differences, grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manifest, newest_id
 from selfseg.data.sources import SourceVideo, first_mask, inspect
-from selfseg.data.spooling import Ledger, spool, spool_url, spooled
+from selfseg.data.spooling import Ledger, spool, spool_url, spooled, unspool
 from selfseg.data.videos import BrokenVideoError, still_paths, video_paths
-from selfseg.data.writing import commit, deal, publish_shard, refuse_strangers, sweep
+from selfseg.data.writing import commit, deal, publish_shard, refuse_strangers
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import Counter, bar
@@ -37,6 +39,7 @@ class Job:
     masks_root: holds the ground truth of video `name` as name/00000.png ..., that of an image as
         name.png; None: there is none
     stills: whether the inputs are single images
+    append: whether the videos are added to the collection that is there
     workers: tasks at the same time; None: as many as there are CPUs
     """
 
@@ -47,6 +50,7 @@ class Job:
     shard_bytes: int
     workers: int | None
     stills: bool = False
+    append: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +58,27 @@ class Outcome:
     """The collection that stands, and whether it stood before."""
 
     manifest: Manifest
+    manifest_id: str
     was_there: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The newest state of a collection."""
+
+    id: str
+    manifest: Manifest
+
+
 def ingest(job: Job, console: Console) -> Outcome:
-    """Write the collection that `job` describes, unless it is there.
+    """Write the collection that `job` describes, or what it adds to one, unless it is there.
 
     A video that cannot be read is left out, and named in the manifest with the reason.
 
     Raises:
-        UsageError: an input that does not exist; an output that holds something else.
-        UserError: no video could be read; the output cannot be written to.
+        UsageError: an input that does not exist; an output that holds something else, or nothing
+            to add to.
+        UserError: no (new) video could be read; the output cannot be written to.
     """
     listed = still_paths if job.stills else video_paths
     paths = [found for path in job.inputs for found in listed(path.absolute())]
@@ -72,21 +86,57 @@ def ingest(job: Job, console: Console) -> Outcome:
         raise UsageError(f"--masks {job.masks_root}: no such folder")
     storage.probe(job.output)
     refuse_strangers(job.output)
+    standing = _standing(job)
     connect(job.workers)
     workers = job.workers or int(ray.cluster_resources()["CPU"])
-    videos, skipped = _inspect(paths, job, workers)
-    if newest_id(job.output):
-        manifest = load_manifest(job.output)
-        _require_same(manifest, {*map(_identity, videos), *map(_identity, skipped)}, job)
-        sweep(job.output, manifest)
-        return Outcome(manifest, was_there=True)
+    given, unreadable = _inspect(paths, job, workers)
+    videos, skipped = (
+        _missing(standing, given, unreadable, job) if standing else (given, unreadable)
+    )
+    if standing and not (videos or skipped):
+        unspool(job.output, given, job.settings)
+        return Outcome(standing.manifest, standing.id, was_there=True)
     ledgers, broken = _spool(videos, job, workers, console)
     skipped += broken
     if not ledgers:
-        more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
-        kind = "image" if job.stills else "video"
-        raise UserError(f"no {kind} could be read: {skipped[0].name}: {skipped[0].reason}{more}")
-    return Outcome(_publish(ledgers, skipped, job, workers, console), was_there=False)
+        raise _none_readable(skipped, job)
+    manifest = _publish_shards(ledgers, skipped, job, workers, console)
+    if standing:
+        manifest = grown(standing.manifest, standing.id, manifest)
+    commit(job.output, manifest)
+    return Outcome(manifest, manifest.id, was_there=False)
+
+
+def _standing(job: Job) -> _Standing | None:
+    """Return what the output holds already; see that it can be added to, if that is asked for."""
+    newest = newest_id(job.output)
+    if newest is None:
+        if job.append:
+            raise UsageError(
+                f"{job.output}: no collection here that could grow; leave out --append"
+            )
+        return None
+    manifest = load_manifest(job.output, newest)
+    if job.append:
+        require_alike(manifest, job.settings, job.shard_bytes, url=job.output)
+    return _Standing(newest, manifest)
+
+
+def _missing(
+    standing: _Standing, videos: list[SourceVideo], skipped: list[SkippedEntry], job: Job
+) -> tuple[list[SourceVideo], list[SkippedEntry]]:
+    """Return what the collection lacks: nothing, unless it is to grow."""
+    if job.append:
+        manifest = standing.manifest
+        return new_videos(manifest, videos, url=job.output), newly_skipped(manifest, skipped)
+    _require_same(standing.manifest, {*map(_identity, videos), *map(_identity, skipped)}, job)
+    return [], []
+
+
+def _none_readable(skipped: list[SkippedEntry], job: Job) -> UserError:
+    more = f" (and {len(skipped) - 1} more)" if len(skipped) > 1 else ""
+    kind = f"{'new ' if job.append else ''}{'image' if job.stills else 'video'}"
+    return UserError(f"no {kind} could be read: {skipped[0].name}: {skipped[0].reason}{more}")
 
 
 def _inspect(
@@ -116,10 +166,7 @@ def _require_same(
     manifest: Manifest, identities: set[tuple[str, str, str | None]], job: Job
 ) -> None:
     """See that the collection that is there is the one this job would write."""
-    before, now = manifest.settings.model_dump(), job.settings.model_dump()
-    changed = [name for name in now if now[name] != before[name]]
-    if manifest.shard_bytes != job.shard_bytes:
-        changed.append("shard size")
+    changed = list(differences(manifest, job.settings, job.shard_bytes))
     if identities != set(map(_identity, (*manifest.videos, *manifest.skipped))):
         changed.append("videos or masks")
     if changed:
@@ -178,26 +225,24 @@ def _skipped(video: SourceVideo, *, reason: str) -> SkippedEntry:
     )
 
 
-def _publish(
+def _publish_shards(
     ledgers: list[tuple[str, Ledger]],
     skipped: list[SkippedEntry],
     job: Job,
     workers: int,
     console: Console,
 ) -> Manifest:
-    """Write all shards, then the manifest that names them."""
+    """Write all shards; return a manifest of them."""
     hands = [tuple(hand) for hand in deal(ledgers, job.shard_bytes)]
     shards = []
     with bar(console, "shards", len(hands)) as show:
         for _, shard in each(partial(publish_shard, job.output), hands, at_once=workers):
             shards.append(shard)
             show(len(shards))
-    manifest = Manifest(
+    return Manifest(
         settings=job.settings,
         shard_bytes=job.shard_bytes,
         videos=tuple(sorted((ledger.video for _, ledger in ledgers), key=lambda v: v.id)),
         skipped=tuple(sorted(skipped, key=_identity)),
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
     )
-    commit(job.output, manifest)
-    return manifest

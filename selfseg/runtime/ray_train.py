@@ -11,9 +11,10 @@ import torch.distributed as dist
 from selfseg import storage
 from selfseg.data.collection import Collection
 from selfseg.data.loader import batches
+from selfseg.data.manifest import manifest_url, newest_id
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
-from selfseg.experiment import ExperimentConfig, begin, build_method
+from selfseg.experiment import ExperimentConfig, begin, build_method, of_today
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
@@ -56,9 +57,10 @@ def train(
     share_of(config.data.batch_size, workers)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
-    collection = Collection.open(collection_url)
+    begun = run_folder.read_record(run_url)
+    collection = _open_collection(collection_url, begun)
     storage.probe(run_url)
-    record = record_of(config, collection, collection_url)
+    record = record_of(config, collection, begun)
     run_folder.claim(run_url, record, command=command)
     goal = until or config.loop.steps
     if checkpoint.newest_whole(run_url)[0] == checkpoint.step_url(run_url, goal):
@@ -75,11 +77,15 @@ def train(
     _launch(payload, workers)
 
 
-def record_of(config: ExperimentConfig, collection: Collection, url: str) -> RunRecord:
-    """Return what a run of these settings on a collection at `url` is claimed with."""
+def record_of(
+    config: ExperimentConfig, collection: Collection, begun: RunRecord | None
+) -> RunRecord:
+    """Return what a run is claimed with; begun: what it was claimed with before, if it was."""
+    settings = config.model_dump(mode="json")
     return RunRecord(
-        settings=config.model_dump(mode="json"),
-        collection=url,
+        # As they were written then: settings that are younger than the run have their defaults.
+        settings=begun.settings if begun and of_today(begun.settings) == settings else settings,
+        collection=collection.url,
         manifest=collection.manifest_id,
         ingest=collection.manifest.settings.model_dump(mode="json"),
     )
@@ -123,6 +129,18 @@ def train_worker(payload: dict[str, Any]) -> None:
         log=log,
         begin=partial(begin, method, config),
     )
+
+
+def _open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
+    """Open what the run began with, also once the collection has grown; else what the URL names."""
+    if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
+        return Collection.open(collection_url)
+    if begun.manifest != newest_id(collection_url):
+        print(  # noqa: T201
+            f"{collection_url}: has grown; the run goes on with manifest {begun.manifest[:16]}, "
+            "which it began with"
+        )
+    return Collection.open(collection_url, begun.manifest)
 
 
 def _launch(payload: dict[str, Any], workers: int) -> None:

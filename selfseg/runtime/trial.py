@@ -128,7 +128,7 @@ def check_folders(trials: Iterable[Trial], collection_url: str) -> None:
     for trial in trials:
         found = run_folder.read_record(trial.url)
         if found is not None and checkpoint.committed(trial.url):
-            wanted = ray_train.record_of(trial.config, collection, collection_url)
+            wanted = ray_train.record_of(trial.config, collection, found)
             run_folder.check_same(wanted, found, origin=trial.url)
 
 

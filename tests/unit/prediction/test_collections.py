@@ -7,6 +7,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from selfseg.data.collection import Collection
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.schema import decode_image, encode_image
 from selfseg.data.videos import frame_paths
@@ -104,6 +105,15 @@ def test_a_collection_is_something_to_predict_on(place, tmp_path):
         console=Console(quiet=True),
     )
     assert summary.frames == 5
+
+
+def test_a_named_state_of_a_collection_is_predicted_and_scored(place):
+    url = str(place / "with")
+    named = f"{url}@{Collection.open(url).manifest_id[:8]}"
+    (source,) = find_sources(named)
+    (scored,) = find_benchmark(collection=named).sources
+    assert source.name == scored.name == "disc"
+    assert len(list(source.frames(Preparation(SETTINGS, (1, 2), "none")))) == 5
 
 
 @pytest.fixture

@@ -32,12 +32,14 @@ def test_weights_learned_without_labels_are_none():
 @pytest.mark.parametrize(
     ("changes", "labels"),
     [
-        ({}, "names"),
-        ({"method.perceptual.weights": "none"}, "none"),
-        ({"method.perceptual.network": "none"}, "none"),
+        ({}, "none"),
+        ({"method.perceptual.network": "squeezenet1_0"}, "names"),
+        (
+            {"method.perceptual.network": "vgg16", "method.perceptual.weights": "none"},
+            "none",
+        ),
         (
             {
-                "method.perceptual.network": "none",
                 "method.detector.architecture": "resnet18",
                 "method.detector.weights": "torchvision",
             },

@@ -235,6 +235,29 @@ def test_table_6_counts_videos_and_weighs_images_alike(write_run, tmp_path):
     assert not lines(compare("dystab/6", []), "any other")
 
 
+def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tmp_path):
+    videos = tuple(
+        VideoEntry(id=f"v{n}", name=f"v{n}", frames=1, sha256="", masks_sha256=None)
+        for n in range(120)
+    )
+    manifest = Manifest(
+        settings=IngestSettings(), shard_bytes=1, videos=videos, skipped=(), shards=()
+    )
+    commit_manifest(str(tmp_path / "c"), manifest, None)
+    told = {"collection": str(tmp_path / "c"), "manifest": manifest.id}
+    record = {"benchmark": "stills", "iou_mean": 0.3, "frames": 9, "view": "static", "round": 3}
+    tenth = {"seed": 0, "method": BOOTSTRAP, "data": {"fraction": 0.1}}
+    listed = {"seed": 0, "method": BOOTSTRAP, "data": {"videos": [f"v{n}" for n in range(36)]}}
+    runs = [
+        write_run("tenth", record, settings=tenth, **told),
+        write_run("listed", record, settings=listed, **told),
+    ]
+    comparison = compare("dystab/6", runs)
+    for videos_read, name in (("12", "tenth"), ("36", "listed")):
+        (line,) = lines(comparison, videos_read)
+        assert line.names == f"{name} (one seed)"
+
+
 def test_table_7_reads_the_other_video_sets(write_run):
     run = write_run("run", scored("davis17 val", 0.4, round=3, crf=True))
     (line,) = lines(compare("dystab/7", [run]), "Ours")

@@ -1,0 +1,180 @@
+"""`tools/shard_videos.py --append`, on an embedded Ray, into folders and a real S3 server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import ray
+
+from selfseg import storage
+from selfseg.data.collection import Collection
+from selfseg.data.manifest import Manifest, load_manifest, newest_id
+from selfseg.data.schema import IMAGE
+from selfseg.runtime import ingest
+from tests.synthetic import moving_disc, write_masks, write_video
+from tools.shard_videos import main
+
+pytestmark = pytest.mark.distributed
+
+SMALL = ("--height", "32", "--gaps", "1,2")
+SCENES = {
+    "east": moving_disc(9, velocity=(2, 0), start=(12, 24), seed=1),
+    "south": moving_disc(5, velocity=(0, 2), start=(32, 12), seed=2),
+    "still": moving_disc(4, velocity=(0, 0), seed=3),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster(s3: str) -> Iterator[None]:
+    """Let all tests here share the Ray that the first one starts, with the server's keys."""
+    del s3  # its variables are in the environment that Ray's workers inherit
+    ray.shutdown()
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("videos")
+    return {
+        name: write_video(folder / f"{name}.mp4", scene.frames) for name, scene in SCENES.items()
+    }
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the program on a mistake in the command; return the one line it says."""
+
+    def run(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as error:
+            main([str(argument) for argument in arguments])
+        assert error.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
+
+
+def written(url: object, *arguments: object) -> Manifest:
+    main([*map(str, arguments), "--output", str(url), *SMALL])
+    return load_manifest(str(url))
+
+
+def images(url: str, name: str) -> list[bytes]:
+    collection = Collection.open(url)
+    return [collection.record(ordinal).read(IMAGE) for ordinal in collection.videos[name]]
+
+
+def state(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_videos_are_added_beside_what_was_there(tmp_path, videos, capsys):
+    folder = tmp_path / "c"
+    first = written(folder, videos["east"], videos["still"])
+    before, seen = state(folder), images(str(folder), "east")
+    second = written(folder, *videos.values(), "--append")
+    assert f"grown from {first.id}" in capsys.readouterr().out
+    assert second.parent == first.id
+    assert {video.name for video in second.videos} == set(SCENES)
+    assert set(second.shards) > set(first.shards)
+    assert sum(shard.samples for shard in set(second.shards) - set(first.shards)) == 5
+    after = state(folder)
+    kept = set(before) - {folder / "LATEST"}
+    assert {path: after[path] for path in kept} == {path: before[path] for path in kept}
+    # The old state can be read as before, and the new one holds all of it.
+    old = f"{folder}@{first.id[:8]}"
+    assert set(Collection.open(old).videos) == {"east", "still"}
+    assert images(old, "east") == images(str(folder), "east") == seen
+    # What was added is what a collection of its own would hold.
+    alone = written(tmp_path / "alone", videos["south"])
+    assert images(str(tmp_path / "alone"), "south") == images(str(folder), "south")
+    assert set(alone.shards) == set(second.shards) - set(first.shards)
+
+
+def test_adding_again_does_nothing(tmp_path, videos, capsys):
+    folder = tmp_path / "c"
+    written(folder, videos["east"])
+    second = written(folder, videos["south"], "--append")
+    before = state(folder)
+    capsys.readouterr()
+    copied = tmp_path / "copy.mp4"
+    copied.write_bytes(videos["east"].read_bytes())
+    for given in ((videos["south"],), (copied, videos["south"])):
+        assert written(folder, *given, "--append") == second
+        assert "nothing to do, it is there" in capsys.readouterr().out
+    assert state(folder) == before
+
+
+@pytest.mark.parametrize("stage", ["_publish_shards", "commit"])
+def test_adding_that_was_interrupted_goes_on(tmp_path, videos, monkeypatch, stage):
+    folder = tmp_path / "c"
+    first = written(folder, videos["east"])
+    given = (videos["south"], videos["still"], "--append")
+    with monkeypatch.context() as patch:
+
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        # Before the first shard, or when all are there and only the manifest is missing.
+        patch.setattr(ingest, stage, stop)
+        with pytest.raises(SystemExit) as error:
+            written(folder, *given)
+        assert error.value.code == 130
+    assert newest_id(str(folder)) == first.id
+    # The command that made the collection leaves alone what is on its way.
+    assert written(folder, videos["east"]) == first
+    (ledger,) = [path for path in folder.glob("spool/*.json") if "south" in path.read_text()]
+    # A note in the margin shows whether the ledger is read or written anew.
+    ledger.write_text(ledger.read_text().replace('"name":"south"', '"name":"noted"'))
+    second = written(folder, *given)
+    assert {video.name for video in second.videos} == {"east", "noted", "still"}
+    undisturbed = tmp_path / "undisturbed"
+    written(undisturbed, videos["east"])
+    assert written(undisturbed, *given).shards == second.shards
+    for place in ("spool", "shards"):
+        left, expected = (storage.listing(str(each / place)) for each in (folder, undisturbed))
+        assert left == expected
+
+
+def test_a_collection_in_a_bucket_grows_twice_and_every_state_can_be_read(
+    s3, videos, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    bucket = f"{s3}/{uuid4().hex}"
+    states = [written(bucket, videos["east"])]
+    states += [written(bucket, videos[name], "--append") for name in ("south", "still")]
+    assert [each.parent for each in states] == [None, states[0].id, states[1].id]
+    for num_videos, each in enumerate(states, start=1):
+        opened = Collection.open(f"{bucket}@{each.id[:8]}")
+        assert len(opened.videos) == num_videos
+        assert all(opened.record(n).read(IMAGE) for n in range(len(opened)))
+
+
+def test_what_cannot_be_added_is_refused_in_one_line(tmp_path, videos, refused):
+    folder = tmp_path / "c"
+    given = (videos["south"], "--append", "--output", folder)
+    assert "no collection here that could grow; leave out --append" in refused(*given, *SMALL)
+    first = written(folder, videos["east"])
+    line = refused(*given, "--gaps", "1,2")
+    assert f"{folder}: its videos were ingested with height 32, not 240; give --height 32" in line
+    line = refused(*given, *SMALL, "--shard-megabytes", 7)
+    assert "give --shard-megabytes 128" in line
+    write_masks(tmp_path / "masks" / "east", SCENES["east"].masks)
+    masked = (videos["east"], *given, *SMALL, "--masks", tmp_path / "masks")
+    assert "holds east already, with other masks or none" in refused(*masked)
+    assert load_manifest(str(folder)) == first
+
+
+def test_a_broken_video_is_named_once_and_not_tried_again(tmp_path, videos, capsys):
+    folder, broken = tmp_path / "c", tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    written(folder, videos["east"])
+    with pytest.raises(SystemExit) as error:
+        written(folder, broken, "--append")
+    assert error.value.code == 1
+    assert "no new video could be read: broken: not a video" in capsys.readouterr().err
+    second = written(folder, broken, videos["south"], "--append")
+    assert [video.name for video in second.skipped] == ["broken"]
+    assert written(folder, broken, videos["south"], "--append") == second
