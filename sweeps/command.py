@@ -28,6 +28,7 @@ from selfseg.runtime.sweep import Ran, run, scheduler, slots
 from selfseg.runtime.trial import check_folders, experiment, score_test
 from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
+from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, read_result
 from selfseg.sweep.scoring import Ground
@@ -54,7 +55,8 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     Raises:
         UserError: something cannot be used, or trials failed.
     """
-    collection, output = anywhere(args.collection), anywhere(args.output)
+    output = anywhere(args.output)
+    collection = pinned(anywhere(args.collection), output)
     ground = ground_of(sweep, args, collection)
     trials = plan_of(sweep, args, collection, output, ground)
     check_folders(trials, collection)
@@ -66,6 +68,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     # A ground that cannot be used is better known before the first trial trains.
     ground.parts()
     storage.probe(output)
+    pin(collection, output)
     at_once = slots(args.workers)
     work = experiment(
         collection,
@@ -122,7 +125,9 @@ def ground_of(sweep: Sweep, args: argparse.Namespace, collection: str) -> Ground
     """Return what trials are scored on: a benchmark's tree, or a collection with masks."""
     chosen = {"validation": args.validation or (), "every": args.every}
     if args.root is None:
-        return Ground(collection=anywhere(args.score_on or collection), **chosen)
+        scored = Collection.open(anywhere(args.score_on or collection))
+        # Should it grow, all trials are scored anew, and on the same videos.
+        return Ground(collection=state_of(scored), **chosen)
     if args.benchmark is None:
         return Ground(root=args.root, benchmark=sweep.benchmark, splits=sweep.splits, **chosen)
     return Ground(root=args.root, benchmark=args.benchmark, splits=(args.split, None), **chosen)

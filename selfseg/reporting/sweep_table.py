@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from selfseg.config import dotted
-from selfseg.reporting import wording
 from selfseg.reporting.lines import PER_CENT, SHARE, Cell
 from selfseg.reporting.papers import Row, find_table, holds
 from selfseg.reporting.results import OPTIONS
@@ -52,8 +51,8 @@ class Direction:
     def __str__(self) -> str:
         if not self.pairs:
             return "No two rows that the paper tells apart have a number of ours yet"
-        counted = f"{self.alike} of {wording.plural(self.pairs, 'pair')}"
-        return f"The order agrees in {counted} of rows that the paper tells apart"
+        counted = f"{self.alike} of {self.pairs}"
+        return f"The order agrees in {counted} pairs of rows that the paper tells apart"
 
 
 def compared(

@@ -58,7 +58,7 @@ def train(
     if wandb is not None:
         wandb_log.check(run_url, wandb)
     begun = run_folder.read_record(run_url)
-    collection = open_collection(collection_url, begun)
+    collection = _open_collection(collection_url, begun)
     storage.probe(run_url)
     record = record_of(config, collection, begun)
     run_folder.claim(run_url, record, command=command)
@@ -78,9 +78,9 @@ def train(
 
 
 def record_of(
-    config: ExperimentConfig, collection: Collection, begun: RunRecord | None = None
+    config: ExperimentConfig, collection: Collection, begun: RunRecord | None
 ) -> RunRecord:
-    """Return what a run of these settings is claimed with, or goes on with if it has begun."""
+    """Return what a run is claimed with; begun: what it was claimed with before, if it was."""
     settings = config.model_dump(mode="json")
     return RunRecord(
         # As they were written then: settings that are younger than the run have their defaults.
@@ -131,7 +131,7 @@ def train_worker(payload: dict[str, Any]) -> None:
     )
 
 
-def open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
+def _open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
     """Open what the run began with, also once the collection has grown; else what the URL names."""
     if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
         return Collection.open(collection_url)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from selfseg.data.collection import Collection
 from selfseg.reporting.curves import read_clock
 from selfseg.runtime import ray_train
 from selfseg.runtime.launch import gpus_for
@@ -123,10 +124,10 @@ def check_folders(trials: Iterable[Trial], collection_url: str) -> None:
     Raises:
         UsageError: one does; names what differs.
     """
+    collection = Collection.open(collection_url)
     for trial in trials:
         found = run_folder.read_record(trial.url)
         if found is not None and checkpoint.committed(trial.url):
-            collection = ray_train.open_collection(collection_url, found)
             wanted = ray_train.record_of(trial.config, collection, found)
             run_folder.check_same(wanted, found, origin=trial.url)
 

@@ -45,4 +45,6 @@ def _stated(recipe: str) -> float | None:
     if found:
         return float(found[1]) * SECONDS[found[2]] / read_recipe(recipe).loop.steps
     base = read_tree(path).get("base")
-    return None if base is None else _stated(base)
+    if base is None:
+        return None
+    return _stated(str(path.parent / base) if base.endswith(".toml") else base)

@@ -1,8 +1,10 @@
 """The best cell is chosen when all trials are over, and scored once."""
 
+from dataclasses import replace
+
 import pytest
 
-from selfseg.experiment import recipe_path
+from selfseg.experiment import read_recipe
 from selfseg.runtime.trial import take
 from selfseg.sweep.choice import choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
@@ -69,19 +71,21 @@ def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path
     assert ",0,waiting,," in third
 
 
-def test_the_time_left_comes_from_the_recipe_and_then_from_trials(tmp_path):
-    """The recipe builds on proposal_cpu, whose header says how many minutes that takes."""
-    trials = trials_of(tmp_path)
+def test_the_time_left_comes_from_a_recipe_or_what_it_builds_on_and_then_from_trials(tmp_path):
+    """20 minutes are stated for as many steps as the recipe has; each trial has nine."""
+    stated, silent = tmp_path / "stated.toml", tmp_path / "silent.toml"
+    stated.write_text('# Time: 20 minutes on 2 cores\n\nbase = "proposal_without_flow_cpu"\n')
+    silent.write_text('# Time: not measured yet\n\nbase = "stated.toml"\n')
+    trials = [
+        replace(trial, cell=replace(trial.cell, recipe=str(silent)))
+        for trial in trials_of(tmp_path)
+    ]
     seconds, source = seconds_left(trials, {})
-    header = recipe_path("proposal_cpu").read_text()
-    minutes = float(header.partition("# Time: ")[2].partition(" minutes")[0])
-    assert seconds == pytest.approx(minutes * 60 / 12000 * STEPS * 6)
+    assert seconds == pytest.approx(20 * 60 / read_recipe(str(stated)).loop.steps * STEPS * 6)
     assert source == "from the recipes' headers"
     results = results_of(trials[:2], [0.1, 0.2])
     known = {
         name: result.override({"seconds": 18, "scoring_s": 0}) for name, result in results.items()
     }
-    seconds, source = seconds_left(trials, known)
     # Two seconds a step, and four trials of nine steps are left.
-    assert seconds == 72
-    assert source == "from the trials that are over"
+    assert seconds_left(trials, known) == (72, "from the trials that are over")

@@ -7,18 +7,11 @@ from typing import get_args
 import pytest
 
 from selfseg.config import dotted
-from selfseg.data.loader import DataConfig
 from selfseg.reporting.papers import find_table, holds
 from selfseg.sweep.plan import Size, Sweep, plan
 
 FOLDER = Path(__file__).parents[3] / "sweeps"
 FILES = sorted(path.stem for path in FOLDER.glob("*_*.py"))
-ON_ALL_VIDEOS = pytest.mark.skipif(
-    "fraction" not in DataConfig.model_fields, reason="data.fraction is not a setting yet"
-)
-NAMES = [
-    pytest.param(name, marks=ON_ALL_VIDEOS) if name == "dystab_table6" else name for name in FILES
-]
 
 
 def sweep_of(name: str, size: str) -> Sweep:
@@ -26,7 +19,7 @@ def sweep_of(name: str, size: str) -> Sweep:
 
 
 @pytest.mark.parametrize("size", get_args(Size))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_every_cell_has_settings_that_hold(name, size, tmp_path):
     sweep = sweep_of(name, size)
     trials = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
@@ -34,7 +27,7 @@ def test_every_cell_has_settings_that_hold(name, size, tmp_path):
     assert len({trial.identity for trial in trials}) == len(trials)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", FILES)
 def test_some_cell_stands_beside_every_row_with_a_number_of_ours(name, tmp_path):
     """Of the paper's size; a row that quotes others' work has none."""
     sweep = sweep_of(name, "full")
