@@ -81,16 +81,18 @@ def compared(
 def direction(rows: Sequence[Compared]) -> Direction:
     """Compare the order of every two rows; of several cells beside one, the first counts."""
     first = list({row.label: row for row in reversed(rows)}.values())[::-1]
-    pairs = [
-        ((one.number < other.number), (one.ours.mean < other.ours.mean))
-        for one, other in itertools.combinations(first, 2)
-        if one.number is not None
-        and other.number is not None
-        and one.ours.mean is not None
-        and other.ours.mean is not None
-        and one.number != other.number
+    both = [
+        (row.number, row.ours.mean)
+        for row in first
+        if row.number is not None and row.ours.mean is not None
     ]
-    return Direction(sum(theirs == ours for theirs, ours in pairs), len(pairs))
+    gaps = [
+        (theirs - others, ours - ours_too)
+        for (theirs, ours), (others, ours_too) in itertools.combinations(both, 2)
+        if theirs != others
+    ]
+    # Where ours are equal they agree with nothing.
+    return Direction(sum(paper * here > 0 for paper, here in gaps), len(gaps))
 
 
 def as_table(sweep: Sweep, rows: Sequence[Compared]) -> Table:

@@ -53,6 +53,13 @@ def test_the_direction_counts_pairs_that_the_paper_tells_apart(tmp_path):
     )
 
 
+def test_equal_numbers_of_ours_are_in_nobodys_order(tmp_path):
+    """The paper's 0.61, 0.60 and 0.61: two pairs, of one order each."""
+    trials, results = scored(tmp_path, [0.5, 0.5, 0.5])
+    agreed = direction(compared(SWEEP, trials, results))
+    assert (agreed.alike, agreed.pairs) == (0, 2)
+
+
 def test_cells_beside_the_same_row_are_not_averaged(tmp_path):
     """Two cells of the same box and lambda, but other clips, are both beside the same row."""
     trials, results = scored(tmp_path, [0.2, 0.4])
