@@ -6,10 +6,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
@@ -215,7 +216,7 @@ class _Watch(tune.Callback):
         """Keep why it failed for good."""
         del iteration, trials, info
         name = _name(trial)
-        error = trial.get_pickled_error()
+        error = _error(trial)
         failure = Failure(trial=name, cause=_cause(error), traceback=str(error))
         self._ran.failures.append(failure)
         self._end(name, f"failed: {failure.cause}")
@@ -239,6 +240,15 @@ def _worked_s(trial: Trial) -> float:
 
 def _name(trial: TuneTrial) -> str:
     return trial.config["trial"]
+
+
+def _error(trial: TuneTrial) -> Exception | None:
+    """Return why a trial failed, as Ray Tune has just noted it beside itself.
+
+    `Trial.get_pickled_error` looks where the note is copied to later.
+    """
+    path = trial.pickled_error_file
+    return cloudpickle.loads(Path(path).read_bytes()) if path else None
 
 
 def _cause(error: Exception | None) -> str:
