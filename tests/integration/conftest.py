@@ -1,9 +1,11 @@
-"""Empty places to store things in."""
+"""Empty places to store things in, and a Ray."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import ray
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -18,3 +20,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def prefix(s3: str) -> str:
     """Give the URL of an empty prefix in a bucket."""
     return f"{s3}/{uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def cluster(s3: str) -> Iterator[None]:
+    """Let all tests of a file share the Ray that the first one starts, with the server's keys."""
+    del s3  # its variables are in the environment that Ray's workers inherit
+    ray.shutdown()
+    yield
+    ray.shutdown()

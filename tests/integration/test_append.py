@@ -1,11 +1,10 @@
 """`tools/shard_videos.py --append`, on an embedded Ray, into folders and a real S3 server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import ray
 
 from selfseg import storage
 from selfseg.data.collection import Collection
@@ -15,7 +14,7 @@ from selfseg.runtime import ingest
 from tests.synthetic import moving_disc, write_masks, write_video
 from tools.shard_videos import main
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("cluster")]
 
 SMALL = ("--height", "32", "--gaps", "1,2")
 SCENES = {
@@ -23,15 +22,6 @@ SCENES = {
     "south": moving_disc(5, velocity=(0, 2), start=(32, 12), seed=2),
     "still": moving_disc(4, velocity=(0, 0), seed=3),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster(s3: str) -> Iterator[None]:
-    """Let all tests here share the Ray that the first one starts, with the server's keys."""
-    del s3  # its variables are in the environment that Ray's workers inherit
-    ray.shutdown()
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
 import pytest
-import ray
 
 from selfseg import storage
 from selfseg.data import schema
@@ -21,7 +20,7 @@ from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write
 from tests.unit.nets.published import raft_that_sees
 from tools.shard_videos import main
 
-pytestmark = pytest.mark.distributed
+pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("cluster")]
 
 SMALL = ("--height", "32", "--gaps", "1,2")
 SCENES = {
@@ -29,15 +28,6 @@ SCENES = {
     "south": moving_disc(9, velocity=(0, 2), start=(32, 12), seed=2),
     "still": moving_disc(4, velocity=(0, 0), seed=3),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster(s3: str) -> Iterator[None]:
-    """Let all tests here share the Ray that the first one starts, with the server's keys."""
-    del s3  # its variables are in the environment that Ray's workers inherit
-    ray.shutdown()
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
