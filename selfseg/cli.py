@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from selfseg.config import parse_change
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError, ends_in_a_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -275,10 +275,5 @@ def add_inference_options(command: argparse.ArgumentParser) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a mistake of the user's ends in one line and a non-zero exit."""
     args = build_parser().parse_args(arguments)
-    try:
+    with ends_in_a_line("selfseg"):
         args.run_command(args)
-    except UserError as error:
-        print(f"selfseg: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)

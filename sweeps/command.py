@@ -18,7 +18,7 @@ from selfseg import storage
 from selfseg.cli import names, page
 from selfseg.config import parse_change
 from selfseg.data.collection import Collection
-from selfseg.errors import UserError
+from selfseg.errors import UserError, ends_in_a_line
 from selfseg.reporting import wording
 from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared
@@ -39,14 +39,8 @@ TABLE = "results.csv"
 def main(build: Callable[[Size], Sweep], arguments: Sequence[str] | None = None) -> None:
     """Run one sweep's command; a mistake of the user's ends in one line and a non-zero exit."""
     args = build_parser(build).parse_args(arguments)
-    try:
+    with ends_in_a_line(Path(sys.argv[0]).name, interrupted="stopped: the same command goes on"):
         perform(build(args.size), args)
-    except UserError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on", file=sys.stderr)
-        sys.exit(130)
 
 
 def perform(sweep: Sweep, args: argparse.Namespace) -> None:
@@ -56,7 +50,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         UserError: something cannot be used, or trials failed.
     """
     output = anywhere(args.output)
-    collection = pinned(anywhere(args.collection), output)
+    collection = Collection.open(pinned(anywhere(args.collection), output))
     ground = ground_of(sweep, args, collection)
     trials = plan_of(sweep, args, collection, output, ground)
     check_folders(trials, collection)
@@ -71,7 +65,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     pin(collection, output)
     at_once = slots(args.workers)
     work = experiment(
-        collection,
+        state_of(collection),
         ground,
         sweep.measure,
         workers=args.workers,
@@ -121,11 +115,11 @@ def show(
     print(write_sweep_report(output, sweep, trials, results, failures=failures, chosen=chosen))
 
 
-def ground_of(sweep: Sweep, args: argparse.Namespace, collection: str) -> Ground:
+def ground_of(sweep: Sweep, args: argparse.Namespace, collection: Collection) -> Ground:
     """Return what trials are scored on: a benchmark's tree, or a collection with masks."""
     chosen = {"validation": args.validation or (), "every": args.every}
     if args.root is None:
-        scored = Collection.open(anywhere(args.score_on or collection))
+        scored = Collection.open(anywhere(args.score_on)) if args.score_on else collection
         # Should it grow, all trials are scored anew, and on the same videos.
         return Ground(collection=state_of(scored), **chosen)
     if args.benchmark is None:
@@ -134,7 +128,7 @@ def ground_of(sweep: Sweep, args: argparse.Namespace, collection: str) -> Ground
 
 
 def plan_of(
-    sweep: Sweep, args: argparse.Namespace, collection: str, output: str, ground: Ground
+    sweep: Sweep, args: argparse.Namespace, collection: Collection, output: str, ground: Ground
 ) -> list[Trial]:
     """Resolve the trials that were asked for."""
     return plan(
@@ -142,10 +136,7 @@ def plan_of(
         output=output,
         seeds=args.seeds or sweep.seeds,
         changes=dict(map(parse_change, args.set)),
-        depends_on={
-            "manifest": Collection.open(collection).manifest_id,
-            "ground": ground.as_json(),
-        },
+        depends_on={"manifest": collection.manifest_id, "ground": ground.as_json()},
     )
 
 

@@ -18,7 +18,6 @@ be written; 2 if the command is wrong.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from rich.filesize import decimal
 from selfseg import storage
 from selfseg.data.growing import MEGABYTE
 from selfseg.data.ingesting import IngestSettings
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError, ends_in_a_line
 from selfseg.runtime.ingest import Job, Outcome, ingest
 
 
@@ -118,14 +117,9 @@ def summarise(outcome: Outcome, url: str, console: Console) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a mistake of the user's ends in one line and a non-zero exit."""
     args = parse(arguments)
-    try:
+    interrupted = "shard_videos: interrupted; the same command goes on from here"
+    with ends_in_a_line("shard_videos", interrupted=interrupted):
         run(args, Console(stderr=False))
-    except UserError as error:
-        print(f"shard_videos: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("shard_videos: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
 
 
 def _motion(args: argparse.Namespace) -> dict[str, Any]:

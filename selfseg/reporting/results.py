@@ -125,9 +125,9 @@ def fold(runs: Sequence[ScoredRun], *, over_collections: bool) -> list[Experimen
         UsageError: two runs do not even differ in that.
     """
     groups: dict[str, list[ScoredRun]] = {}
+    incidental = INCIDENTAL | CHOSEN_VIDEOS if over_collections else INCIDENTAL
     for run in runs:
         manifest = None if over_collections else run.manifest
-        incidental = INCIDENTAL | CHOSEN_VIDEOS if over_collections else INCIDENTAL
         essence = _essence(run.facts, incidental)
         same = groups.setdefault(json.dumps([essence, manifest], sort_keys=True), [])
         for other in same:

@@ -4,7 +4,6 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -124,11 +123,6 @@ def cell_means(
         if trial.name in results:
             found.setdefault(trial.cell.name, []).append(results[trial.name].score)
     return {name: tuple(scores) for name, scores in found.items()}
-
-
-def best_first(scores: Mapping[str, Sequence[float]]) -> list[str]:
-    """Order cells by their mean."""
-    return sorted(scores, key=lambda name: -fmean(scores[name]))
 
 
 def _beside(

@@ -118,13 +118,12 @@ def experiment(
     return Work(train, score_validation, measure)
 
 
-def check_folders(trials: Iterable[Trial], collection_url: str) -> None:
+def check_folders(trials: Iterable[Trial], collection: Collection) -> None:
     """See, before the work begins, that no folder holds a run of other settings or data.
 
     Raises:
         UsageError: one does; names what differs.
     """
-    collection = Collection.open(collection_url)
     for trial in trials:
         found = run_folder.read_record(trial.url)
         if found is not None and checkpoint.committed(trial.url):

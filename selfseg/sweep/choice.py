@@ -1,15 +1,13 @@
 """The cell that is best on the validation part, scored once on the test part."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from selfseg import storage
 from selfseg.config import Config
-from selfseg.errors import UsageError, UserError
 from selfseg.sweep.plan import Cell, Trial
-from selfseg.sweep.results import Result, slim
+from selfseg.sweep.results import Result, read_kept, slim, write_kept
 
 TEST = "test.json"
 
@@ -60,8 +58,7 @@ def score_chosen(
         return found
     records = tuple(slim(score(trial.url)[-1]) for trial in trials)
     result = Chosen(cell=trials[0].cell.name, identities=identities, records=records)
-    content = json.dumps(result.model_dump(mode="json"), indent=1)
-    storage.write(storage.join(output, TEST), content.encode() + b"\n")
+    write_kept(storage.join(output, TEST), result)
     return result
 
 
@@ -71,10 +68,5 @@ def read_chosen(output: str) -> Chosen | None:
     Raises:
         UserError: the file is something else.
     """
-    url = storage.join(output, TEST)
-    try:
-        return Chosen.parse(json.loads(storage.read(url)), origin=url)
-    except storage.MissingObject:
-        return None
-    except (ValueError, TypeError, UsageError):
-        raise UserError(f"{url}: not the scores of a chosen cell: delete it") from None
+    otherwise = "not the scores of a chosen cell: delete it"
+    return read_kept(storage.join(output, TEST), Chosen, otherwise=otherwise)

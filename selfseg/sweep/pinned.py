@@ -1,15 +1,22 @@
 """The state of a collection that a sweep began with: all its trials learn from this one."""
 
-import json
-
 from selfseg import storage
+from selfseg.config import Config
 from selfseg.data.collection import Collection
 from selfseg.data.manifest import resolve
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError
+from selfseg.sweep.results import read_kept, write_kept
 
 COLLECTION = "collection.json"
 DIGITS = 16
 """Of a manifest's id, by which it is named."""
+
+
+class Pinned(Config):
+    """Which state it was."""
+
+    manifest: str
+    """Its id."""
 
 
 def pinned(collection_url: str, output: str) -> str:
@@ -20,28 +27,27 @@ def pinned(collection_url: str, output: str) -> str:
         UserError: there is no collection, or it does not hold this state any more.
     """
     url = storage.join(output, COLLECTION)
-    try:
-        begun = str(json.loads(storage.read(url))["manifest"])
-    except storage.MissingObject:
-        begun = ""
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{url}: does not say which manifest the sweep reads: delete it") from None
+    otherwise = "does not say which manifest the sweep reads: delete it"
+    begun = read_kept(url, Pinned, otherwise=otherwise)
     place, manifest_id = resolve(collection_url)
     named = collection_url.rstrip("/") != place.rstrip("/")
-    if begun and named and manifest_id != begun:
+    if begun and named and manifest_id != begun.manifest:
         raise UsageError(
             f"--collection {collection_url}: the sweep at {output} began with manifest "
-            f"{begun[:DIGITS]}: name that one, or give another --output"
+            f"{begun.manifest[:DIGITS]}: name that one, or give another --output"
         )
-    return f"{place.rstrip('/')}@{(begun or manifest_id)[:DIGITS]}"
+    return _state(place, begun.manifest if begun else manifest_id)
+
+
+def pin(collection: Collection, output: str) -> None:
+    """Keep which state of the collection a sweep reads: that in which it was opened."""
+    write_kept(storage.join(output, COLLECTION), Pinned(manifest=collection.manifest_id))
 
 
 def state_of(collection: Collection) -> str:
     """Name a collection in the state in which it was opened."""
-    return f"{collection.url.rstrip('/')}@{collection.manifest_id[:DIGITS]}"
+    return _state(collection.url, collection.manifest_id)
 
 
-def pin(collection_url: str, output: str) -> None:
-    """Keep which state of the collection a sweep reads; `collection_url` is from `pinned`."""
-    content = json.dumps({"manifest": resolve(collection_url)[1]})
-    storage.write(storage.join(output, COLLECTION), content.encode() + b"\n")
+def _state(place: str, manifest_id: str) -> str:
+    return f"{place.rstrip('/')}@{manifest_id[:DIGITS]}"

@@ -78,10 +78,6 @@ class Halving:
         return {time: before + max(1, total * time // self.times[-1]) for time in self.times}
 
 
-WHOLE = Halving(rungs=1)
-"""Every trial trains to its end."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """One table of a paper, to be reproduced.

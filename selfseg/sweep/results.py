@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from selfseg import storage
 from selfseg.config import Config
@@ -12,6 +12,8 @@ from selfseg.errors import UsageError, UserError
 from selfseg.sweep.plan import Trial
 
 RESULT = "result.json"
+
+Kept = TypeVar("Kept", bound=Config)
 
 
 class Result(Config):
@@ -69,19 +71,33 @@ def read_result(trial: Trial) -> Result | None:
         UserError: the file is not a result.
     """
     url = storage.join(trial.url, RESULT)
-    try:
-        result = Result.parse(json.loads(storage.read(url)), origin=url)
-    except storage.MissingObject:
-        return None
-    except (ValueError, TypeError, UsageError):
-        raise UserError(f"{url}: not a trial's result: delete it to score again") from None
-    return result if result.identity == trial.identity else None
+    result = read_kept(url, Result, otherwise="not a trial's result: delete it to score again")
+    return result if result and result.identity == trial.identity else None
 
 
 def write_result(trial: Trial, result: Result) -> None:
     """Keep what a trial came to."""
-    content = json.dumps(result.model_dump(mode="json"), indent=1)
-    storage.write(storage.join(trial.url, RESULT), content.encode() + b"\n")
+    write_kept(storage.join(trial.url, RESULT), result)
+
+
+def read_kept(url: str, kind: type[Kept], *, otherwise: str) -> Kept | None:
+    """Read what `write_kept` wrote; None: nothing yet.
+
+    Raises:
+        UserError: the file is something else; it says `otherwise`.
+    """
+    try:
+        return kind.parse(json.loads(storage.read(url)), origin=url)
+    except storage.MissingObject:
+        return None
+    except (ValueError, TypeError, UsageError):
+        raise UserError(f"{url}: {otherwise}") from None
+
+
+def write_kept(url: str, content: Config) -> None:
+    """Keep what a sweep found out, for the next command."""
+    text = json.dumps(content.model_dump(mode="json"), indent=1)
+    storage.write(url, text.encode() + b"\n")
 
 
 def slim(record: Mapping[str, Any]) -> dict[str, Any]:

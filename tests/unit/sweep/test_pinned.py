@@ -2,6 +2,7 @@
 
 import pytest
 
+from selfseg.data.collection import Collection
 from selfseg.data.manifest import newest_id
 from selfseg.errors import UsageError
 from selfseg.sweep.pinned import pin, pinned
@@ -17,7 +18,7 @@ def test_a_sweep_goes_on_with_the_state_that_it_began_with(tmp_path):
     assert first is not None
     begun = pinned(collection, output)
     assert begun == f"{collection}@{first[:16]}"
-    pin(begun, output)
+    pin(Collection.open(begun), output)
 
     write_collection(collection, scenes | {"car": moving_disc(3, seed=5)})
     newest = newest_id(collection)

@@ -41,24 +41,14 @@ def trials_of(
 
 
 class Pretence:
-    """Work whose scores are given; it notes what was trained, and can fail.
+    """Work whose scores are given, by trial and step; it notes what was trained."""
 
-    scores: by trial and step
-    broken: trials that fail, and how often still
-    """
-
-    def __init__(
-        self, scores: Mapping[str, Mapping[int, float]], broken: dict[str, int] | None = None
-    ) -> None:
+    def __init__(self, scores: Mapping[str, Mapping[int, float]]) -> None:
         self.scores = scores
-        self.broken = broken or {}
         self.trained: list[tuple[str, int]] = []
         self.work = Work(self._train, self._score, MEASURE)
 
     def _train(self, trial: Trial, step: int) -> None:
-        if self.broken.get(trial.name, 0):
-            self.broken[trial.name] -= 1
-            raise ConnectionAbortedError(trial.name)
         self.trained.append((trial.name, step))
 
     def _score(self, trial: Trial, step: int) -> list[dict[str, Any]]:
