@@ -87,3 +87,13 @@ def test_even_odds_move_the_threshold_to_one_half_and_keep_the_order(threshold):
     inner, before = moved[1:-1], mask[1:-1]
     shift = np.log(inner / (1 - inner)) - np.log(before / (1 - before))
     np.testing.assert_allclose(shift, -np.log(threshold / (1 - threshold)), atol=1e-4)
+
+
+def test_what_a_crf_was_told_to_be_even_odds_is_one_half_after_it():
+    truth = np.array([[True, True, False, False]])
+    refined = np.array([[0.9, 0.8, 0.4, 0.3]], np.float32)
+    chosen = Thresholds(0.2, 0.35, ("cow",))
+    for before_crf, j in ((True, 1.0), (False, 1 / 2)):
+        protocol = replace(INNER_FRAMES, thresholds=replace(chosen, before_crf=before_crf))
+        assert protocol.score(refined, truth)["j"] == j
+        assert protocol.score_control(refined, truth) == (1.0 if before_crf else 2 / 3)

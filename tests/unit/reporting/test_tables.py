@@ -11,6 +11,7 @@ from selfseg.cli import main
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, VideoEntry, commit_manifest
 from selfseg.errors import UsageError, UserError
+from selfseg.experiment import read_recipe
 from selfseg.reporting.lines import Cell, Line
 from selfseg.reporting.tables import compare
 from tests.unit.reporting.scored_runs import BOOTSTRAP, changed, lines
@@ -62,6 +63,17 @@ def test_seeds_fold_however_they_were_computed_and_whatever_run_each_began_with(
         settings={"seed": 2, "method": BOOTSTRAP, "loop": {"threads": None}, "start": {}},
     )
     assert len(lines(compare("dystab/5", [*runs, other]), "1")) == 4
+
+
+def test_a_run_that_is_older_than_a_setting_folds_with_those_that_have_its_default(write_run):
+    runs = []
+    for seed in (0, 1):
+        told = read_recipe("dystab_bootstrap_cpu").override({"seed": seed}).model_dump(mode="json")
+        if seed == 0:
+            del told["data"]["fraction"]
+        runs.append(write_run(f"run{seed}", scored(round=1, view="static"), settings=told))
+    named = {line.names for line in lines(compare("dystab/5", runs), "1")}
+    assert named == {"run0, run1 (2 seeds)"}
 
 
 def test_one_seed_has_no_deviation(write_run):
@@ -235,7 +247,8 @@ def test_table_6_counts_videos_and_weighs_images_alike(write_run, tmp_path):
     assert not lines(compare("dystab/6", []), "any other")
 
 
-def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tmp_path):
+def learned_from_120_videos(tmp_path: Path) -> dict[str, str]:
+    """Write a manifest; return what a run that learned from it tells."""
     videos = tuple(
         VideoEntry(id=f"v{n}", name=f"v{n}", frames=1, sha256="", masks_sha256=None)
         for n in range(120)
@@ -244,7 +257,11 @@ def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tm
         settings=IngestSettings(), shard_bytes=1, videos=videos, skipped=(), shards=()
     )
     commit_manifest(str(tmp_path / "c"), manifest, None)
-    told = {"collection": str(tmp_path / "c"), "manifest": manifest.id}
+    return {"collection": str(tmp_path / "c"), "manifest": manifest.id}
+
+
+def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tmp_path):
+    told = learned_from_120_videos(tmp_path)
     record = {"benchmark": "stills", "iou_mean": 0.3, "frames": 9, "view": "static", "round": 3}
     tenth = {"seed": 0, "method": BOOTSTRAP, "data": {"fraction": 0.1}}
     listed = {"seed": 0, "method": BOOTSTRAP, "data": {"videos": [f"v{n}" for n in range(36)]}}
@@ -256,6 +273,26 @@ def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tm
     for videos_read, name in (("12", "tenth"), ("36", "listed")):
         (line,) = lines(comparison, videos_read)
         assert line.names == f"{name} (one seed)"
+
+
+def test_repetitions_of_table_6_are_one_experiment_whichever_videos_each_drew(write_run, tmp_path):
+    told = learned_from_120_videos(tmp_path)
+    record = {"benchmark": "stills", "frames": 9, "view": "static", "round": 3}
+    runs = [
+        write_run(
+            f"run{seed}",
+            record | {"iou_mean": iou},
+            settings={
+                "seed": seed,
+                "method": BOOTSTRAP,
+                "data": {"fraction": 0.1, "fraction_seed": seed},
+            },
+            **told,
+        )
+        for seed, iou in enumerate((0.3, 0.5))
+    ]
+    (line,) = lines(compare("dystab/6", runs), "12")
+    assert [cell.mean for cell in line.cells.values() if cell.values] == [pytest.approx(40.0)]
 
 
 def test_table_7_reads_the_other_video_sets(write_run):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from selfseg.reporting.papers import find_table
 from selfseg.reporting.sweep_page import curve, heat_map, write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared, direction
 from selfseg.runtime.trial import take
@@ -122,3 +123,12 @@ def test_the_page_says_what_was_chosen_what_failed_and_that_the_test_part_was_lo
     none = {"failures": [], "chosen": None}
     empty = Path(write_sweep_report(str(tmp_path), SWEEP, trials, {}, **none)).read_text()
     assert "the test part has not been looked at" in empty
+
+
+def test_rows_without_a_number_of_the_papers_or_ours_are_left_out():
+    """Figure 10 draws curves and prints few numbers."""
+    figure = replace(SWEEP, table="proposal/figure10", column="H36M mAP0.5")
+    published, _ = find_table(figure.table)
+    rows = compared(figure, [], {})
+    assert 0 < len(rows) < len(published.rows)
+    assert all(row.number is not None for row in rows)
