@@ -36,7 +36,7 @@ def sweep(size: Size) -> Sweep:
             Cell(dict(part.split("=") for part in name.split(",")), recipe)
             for name, recipe in recipes.items()
         ),
-        measure=Measure("j_mean", view="static"),
+        measure=Measure("j_mean", view="static", best_threshold=True),
         benchmark="ski-ptz",
         splits=("val", "test"),
         seeds=3,

@@ -20,7 +20,7 @@ def sweep(size: Size) -> Sweep:
                 "lambda": ("method.mask_lambda", LAMBDAS),
             },
         ),
-        measure=Measure("j_mean", view="static"),
+        measure=Measure("j_mean", view="static", best_threshold=True),
         benchmark="ski-ptz",
         splits=("val", "test"),
         # Inpainters learn first, and are alike in all cells.

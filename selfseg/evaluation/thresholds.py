@@ -28,12 +28,14 @@ class Thresholds:
     chosen_on: names of the videos or images that they were chosen on; empty: they are fixed
     before_crf: a CRF was told that a pixel at the threshold is as likely foreground as not; of what
         it returns, 0.5 decides
+    on_itself: what they were chosen on is what is scored
     """
 
     mask: float = FIXED
     control: float = FIXED
     chosen_on: tuple[str, ...] = ()
     before_crf: bool = False
+    on_itself: bool = False
 
     def deciding(self, threshold: float) -> float:
         """Return what one of the two comes to once all refinement is done."""
@@ -44,9 +46,12 @@ class Thresholds:
         if not self.chosen_on:
             return f"threshold {threshold}"
         when = ", before the CRF" if self.before_crf else ""
+        scored = (
+            "are scored here: good to choose by, no result" if self.on_itself else "are not scored"
+        )
         return (
             f"threshold {threshold:.2f}{when} (the best by mean J on {', '.join(self.chosen_on)}; "
-            "these are not scored)"
+            f"these {scored})"
         )
 
 

@@ -66,10 +66,10 @@ def with_thresholds(
     processes: int | None = None,
     console: Console | None = None,
 ) -> Benchmark:
-    """Return a benchmark that takes for foreground what is best on other videos than its own.
+    """Return a benchmark that takes for foreground what is best on a validation part.
 
     Args:
-        benchmark: what is scored.
+        benchmark: what is scored: other videos, or the same where the score only chooses.
         subject: whose threshold is chosen, settled.
         validation: what it is chosen on: the threshold with the highest mean J over a video, then
             over videos.
@@ -92,7 +92,8 @@ def with_thresholds(
             progress.advance(task)
     names = tuple(source.name for source in validation.sources)
     best = partial(best_threshold, grid=COARSE_GRID if subject.crf else GRID)
-    thresholds = Thresholds(best(masks), before_crf=subject.crf, chosen_on=names)
+    same = benchmark.sources == validation.sources
+    thresholds = Thresholds(best(masks), before_crf=subject.crf, chosen_on=names, on_itself=same)
     if controls:
         thresholds = replace(thresholds, control=best(controls))
     protocol = replace(benchmark.protocol, thresholds=thresholds)

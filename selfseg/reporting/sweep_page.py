@@ -63,6 +63,7 @@ class Curve:
 class SweepPage:
     """All that the report shows.
 
+    best_threshold: see `Measure`
     test: of the chosen cell, the mean and each run's; None: nothing was chosen yet
     """
 
@@ -70,6 +71,7 @@ class SweepPage:
     caption: str
     column: str
     measure: str
+    best_threshold: bool
     num_over: int
     seconds: str
     rows: list[Compared]
@@ -119,6 +121,7 @@ def compose(
         caption=find_table(sweep.table)[0].caption,
         column=sweep.column,
         measure=sweep.measure.name,
+        best_threshold=sweep.measure.best_threshold,
         num_over=len(found),
         seconds=wording.duration(sum(each.seconds + each.scoring_s for each in found)),
         rows=rows,

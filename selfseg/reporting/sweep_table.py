@@ -97,9 +97,10 @@ def direction(rows: Sequence[Compared]) -> Direction:
 def as_table(sweep: Sweep, rows: Sequence[Compared]) -> Table:
     """Return what the terminal shows."""
     published, _ = find_table(sweep.table)
+    cut = ", each trial at its best threshold there" if sweep.measure.best_threshold else ""
     table = Table(
         title=Text(f"{sweep.table}: {published.caption}"),
-        caption=Text(f"Ours: {sweep.measure.name} on the validation part. {direction(rows)}."),
+        caption=Text(f"Ours: {sweep.measure.name} on the validation part{cut}. {direction(rows)}."),
         title_justify="left",
         caption_justify="left",
     )

@@ -151,5 +151,11 @@ def _score_part(
     url: str, *, measure: Measure, ground: Ground, test: bool, rounds: bool, processes: int
 ) -> list[dict[str, Any]]:
     validation_part, test_part = ground.parts()
-    benchmark = test_part if test else validation_part
-    return score(url, measure, benchmark, rounds=rounds, processes=processes)
+    return score(
+        url,
+        measure,
+        test_part if test else validation_part,
+        validation=validation_part,
+        rounds=rounds,
+        processes=processes,
+    )

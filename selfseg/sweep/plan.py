@@ -45,11 +45,14 @@ class Measure:
     name: key of a score in the records of `selfseg evaluate`, e.g. "j_mean"
     view: what the model looks at; None for what its method calls best
     rounds: after which a trial is scored; the last ranks; empty: its end
+    best_threshold: whether the masks of each trial are cut where their mean J on the validation
+        part is best, there and on the test part; otherwise at 0.5
     """
 
     name: str
     view: View | None = None
     rounds: tuple[int, ...] = ()
+    best_threshold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

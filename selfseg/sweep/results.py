@@ -132,7 +132,8 @@ def _row(trial: Trial, result: Result | None, cause: str | None) -> dict[str, An
         }
         for record in result.records:
             after = f"_round_{record['round']}" if len(result.records) > 1 else ""
-            row |= {f"{name}{after}": value for name, value in means_of(record).items()}
+            found = {"threshold": record.get("threshold"), **means_of(record)}
+            row |= {f"{name}{after}": value for name, value in found.items()}
     if cause is not None:
         row |= {"status": "failed", "cause": cause}
     return row

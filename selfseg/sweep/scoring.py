@@ -7,7 +7,7 @@ from rich.console import Console
 
 from selfseg.errors import UsageError
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
-from selfseg.prediction.evaluate import evaluate, keep, record
+from selfseg.prediction.evaluate import evaluate, keep, record, with_thresholds
 from selfseg.prediction.segment import compute_device
 from selfseg.prediction.subjects import Subject
 from selfseg.sweep.plan import Measure
@@ -64,7 +64,13 @@ class Ground:
 
 
 def score(
-    run_url: str, measure: Measure, benchmark: Benchmark, *, rounds: bool, processes: int
+    run_url: str,
+    measure: Measure,
+    benchmark: Benchmark,
+    *,
+    validation: Benchmark,
+    rounds: bool,
+    processes: int,
 ) -> list[dict[str, Any]]:
     """Score a run, and leave the scores in its folder, where its report and tables look.
 
@@ -72,6 +78,7 @@ def score(
         run_url: scored as far as it has come.
         measure: what is looked at.
         benchmark: a part of the ground.
+        validation: the part that thresholds are chosen on, where the measure wants that.
         rounds: whether the run is at its end, and all rounds that were asked for are there.
         processes: videos that are worked on at once.
 
@@ -83,12 +90,15 @@ def score(
         UserError: the run or a video cannot be used.
     """
     device = str(compute_device(None))
+    quietly: dict[str, Any] = {"processes": processes, "console": Console(quiet=True)}
     records: list[dict[str, Any]] = []
     for number in (rounds and measure.rounds) or (None,):
         subject = Subject(checkpoint=run_url, round=number, view=measure.view, device=device)
         subject = subject.settled(benchmark)
-        scores = evaluate(subject, benchmark, processes=processes, console=Console(quiet=True))
-        records.append(record(subject, benchmark, scores))
+        cut = benchmark
+        if measure.best_threshold:
+            cut = with_thresholds(benchmark, subject, validation, **quietly)
+        records.append(record(subject, cut, evaluate(subject, cut, **quietly)))
     if measure.name not in records[-1]:
         known = ", ".join(means_of(records[-1]))
         raise UsageError(f"{benchmark.name}: {measure.name} was not measured; there are {known}")

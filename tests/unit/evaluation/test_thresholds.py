@@ -61,6 +61,8 @@ def test_a_protocol_says_which_threshold_holds_and_what_it_was_chosen_on():
     assert "J and F at threshold 0.5 and" in INNER_FRAMES.statement
     stated = Thresholds(0.35, 0.2, ("cow", "dog")).stated(0.35)
     assert stated == "threshold 0.35 (the best by mean J on cow, dog; these are not scored)"
+    chooses = Thresholds(0.35, 0.2, ("cow",), on_itself=True).stated(0.35)
+    assert "the best by mean J on cow; these are scored here: good to choose by, no" in chooses
 
 
 def test_a_score_is_taken_at_the_chosen_threshold():

@@ -66,7 +66,9 @@ def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path
     assert head.startswith("trial,recipe,box,lambda,seed,status,cause,steps,seconds")
     assert first.startswith('"box=0.2-0.5,lambda=0.0005,seed=0",proposal_without_flow_cpu,')
     assert ",0.2-0.5,0.0005,0,finished,,9,0.0," in first
-    assert first.endswith(",0.25,0.25")
+    # The score, the threshold of its masks, and the measure that the score is.
+    assert head.endswith(",score,threshold,j_mean")
+    assert first.endswith(",0.25,0.35,0.25")
     assert ',0,failed,"out, of memory",' in second
     assert ",0,waiting,," in third
 

@@ -1,9 +1,15 @@
 """What trials are scored on, and when their scores are left in a run's folder."""
 
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+from selfseg.evaluation.protocols import score_frame
+from selfseg.evaluation.still_baselines import centre_ellipse
+from selfseg.evaluation.thresholds import GRID
+from selfseg.prediction.subjects import Subject
 from selfseg.sweep import scoring
 from selfseg.sweep.plan import Measure
 from selfseg.sweep.scoring import Ground, score
@@ -47,5 +53,40 @@ def test_only_scores_of_a_trials_end_are_left_in_its_folder(monkeypatch):
     monkeypatch.setattr(scoring, "record", lambda *seen: {"j_mean": 0.5})
     monkeypatch.setattr(scoring, "keep", lambda url, records: kept.append(url))
     for rounds in (False, True):
-        score("run", Measure("j_mean"), SimpleNamespace(name="c"), rounds=rounds, processes=1)  # pyright: ignore[reportArgumentType]
+        part: Any = SimpleNamespace(name="c")
+        score("run", Measure("j_mean"), part, validation=part, rounds=rounds, processes=1)
         assert kept == ["run"] * rounds
+
+
+def test_the_threshold_that_is_best_on_the_validation_part_holds_on_the_test_part(
+    tmp_path, monkeypatch
+):
+    """A bright centre finds a small disc best by a high threshold, and large ones by a low one."""
+    url = str(tmp_path / "c")
+    scenes = {
+        name: moving_disc(3, height=60, width=80, radius=radius)
+        for name, radius in (("chooses", 8), ("reports", 26))
+    }
+    write_collection(url, scenes, with_masks=True)
+    monkeypatch.setattr(scoring, "Subject", lambda **chosen: Subject(baseline="centre"))
+    monkeypatch.setattr(scoring, "keep", lambda url, records: None)
+    validation, test = Ground(collection=url, validation=("chooses",)).parts()
+    mask = centre_ellipse(60, 80)
+    curves = {
+        name: [score_frame(mask, scene.masks[1], threshold=each)["j"] for each in GRID]
+        for name, scene in scenes.items()
+    }
+    best = GRID[int(np.argmax(curves["chooses"]))]
+    assert best not in (0.5, GRID[int(np.argmax(curves["reports"]))])
+
+    measure = Measure("j_mean", best_threshold=True)
+    for part, name in ((validation, "chooses"), (test, "reports")):
+        (found,) = score("run", measure, part, validation=validation, rounds=True, processes=1)
+        assert found["threshold"] == best
+        assert found["j_mean"] == pytest.approx(curves[name][GRID.index(best)])
+        assert found["validation"] == ["chooses"]
+        assert ("these are scored here" in found["protocol"]) == (name == "chooses")
+    (plain,) = score(
+        "run", Measure("j_mean"), test, validation=validation, rounds=True, processes=1
+    )
+    assert plain["threshold"] == 0.5

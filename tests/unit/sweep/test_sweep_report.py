@@ -125,6 +125,21 @@ def test_the_page_says_what_was_chosen_what_failed_and_that_the_test_part_was_lo
     assert "the test part has not been looked at" in empty
 
 
+def test_where_each_trial_has_its_own_threshold_the_table_and_the_page_say_so(tmp_path):
+    trials, results = scored(tmp_path, [0.1, 0.2])
+    record = {"j_mean": 0.456, "benchmark": "ski-ptz test", "threshold": 0.65}
+    chosen = Chosen(cell=trials[1].cell.name, identities=(), records=(record,))
+    for best, says in ((False, 0), (True, 1)):
+        sweep = replace(SWEEP, measure=replace(SWEEP.measure, best_threshold=best))
+        caption = str(as_table(sweep, compared(sweep, trials, results)).caption)
+        assert caption.count("each trial at its best threshold there") == says
+        url = write_sweep_report(str(tmp_path), sweep, trials, results, failures=[], chosen=chosen)
+        text = Path(url).read_text()
+        assert text.count("cut at the threshold that is best for it there, by mean J") == says
+        assert text.count("at the threshold that is best on the validation part (0.65)") == says
+        assert text.count('<td class="num">0.35</td>') == 2 * says
+
+
 def test_rows_without_a_number_of_the_papers_or_ours_are_left_out():
     """Figure 10 draws curves and prints few numbers."""
     figure = replace(SWEEP, table="proposal/figure10", column="H36M mAP0.5")

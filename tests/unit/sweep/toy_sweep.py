@@ -53,7 +53,8 @@ class Pretence:
 
     def _score(self, trial: Trial, step: int) -> list[dict[str, Any]]:
         score = self.scores[trial.name][step]
-        return [{"j_mean": score, "view": "static", "round": None, "crf": False, "sequences": {}}]
+        about = {"view": "static", "round": None, "crf": False, "threshold": 0.35}
+        return [{"j_mean": score, **about, "sequences": {}}]
 
 
 def rising(trials: list[Trial]) -> dict[str, dict[int, float]]:
