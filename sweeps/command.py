@@ -53,7 +53,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     collection = Collection.open(pinned(anywhere(args.collection), output))
     ground = ground_of(sweep, args, collection)
     trials = plan_of(sweep, args, collection, output, ground)
-    check_folders(trials, collection)
+    check_folders(trials, collection, output=output)
     halving, decides = scheduler(args.scheduler, sweep.halving)
     connect(args.workers)
     if args.dry_run:

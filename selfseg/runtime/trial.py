@@ -118,8 +118,13 @@ def experiment(
     return Work(train, score_validation, measure)
 
 
-def check_folders(trials: Iterable[Trial], collection: Collection) -> None:
+def check_folders(trials: Iterable[Trial], collection: Collection, *, output: str) -> None:
     """See, before the work begins, that no folder holds a run of other settings or data.
+
+    Args:
+        trials: whose folders are looked at.
+        collection: what they are to learn from.
+        output: the sweep's folder.
 
     Raises:
         UsageError: one does; names what differs.
@@ -128,7 +133,8 @@ def check_folders(trials: Iterable[Trial], collection: Collection) -> None:
         found = run_folder.read_record(trial.url)
         if found is not None and checkpoint.committed(trial.url):
             wanted = ray_train.record_of(trial.config, collection, found)
-            run_folder.check_same(wanted, found, origin=trial.url)
+            origin = f"--output {output}: trial {trial.name}"
+            run_folder.check_same(wanted, found, origin=origin, option="--output")
 
 
 def score_test(url: str, *, measure: Measure, ground: Ground, workers: int) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ def claim(run_url: str, record: RunRecord, *, command: str) -> None:
     """
     found = read_record(run_url)
     if found is not None and (found == record or committed(run_url)):
-        check_same(record, found, origin=run_url)
+        check_same(record, found, origin=f"--run {run_url}", option="--run")
         return
     about = {
         "command": command,
@@ -56,10 +56,19 @@ def read_record(run_url: str) -> RunRecord | None:
     return RunRecord.parse(known, origin=storage.join(run_url, RUN))
 
 
-def check_same(wanted: RunRecord, found: RunRecord, *, origin: str) -> None:
+def check_same(wanted: RunRecord, found: RunRecord, *, origin: str, option: str) -> None:
     """Refuse to go on under other settings or on other data than before.
 
     The collection may have moved: its manifest says what it is.
+
+    Args:
+        wanted: what the run is to be.
+        found: what it was started as.
+        origin: begins the line of a mistake.
+        option: which of the command's says where the run is.
+
+    Raises:
+        UsageError: they differ; names in what.
     """
     differences = list(_differences(wanted.settings, found.settings))
     if wanted.manifest != found.manifest:
@@ -67,8 +76,8 @@ def check_same(wanted: RunRecord, found: RunRecord, *, origin: str) -> None:
     if differences:
         shown = ", ".join(differences[:3]) + (", ..." if differences[3:] else "")
         raise UsageError(
-            f"--run {origin}: was started with {shown}: repeat that command to go on, or give "
-            "another --run"
+            f"{origin}: was started with {shown}: repeat that command to go on, or give another "
+            f"{option}"
         )
 
 

@@ -168,7 +168,7 @@ class Trainee:
             self._begin()
             return [*notes, "all checkpoints are damaged: starting anew"] if notes else []
         saved, record = checkpoint.load(found)
-        check_same(self._plan.record, record, origin=found)
+        check_same(self._plan.record, record, origin=f"--run {found}", option="--run")
         self._restore(saved)
         return [*notes, f"going on from step {saved.step}"]
 

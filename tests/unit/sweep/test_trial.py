@@ -1,13 +1,23 @@
 """A trial on its way: what is done is not done again, and what is stopped stays stopped."""
 
+import re
+
 import pytest
+import torch
 from ray.tune.schedulers import ASHAScheduler
 
+from selfseg.data.collection import Collection
 from selfseg.errors import UsageError, UserError
+from selfseg.runtime.ray_train import record_of
 from selfseg.runtime.sweep import scheduler, submitted
-from selfseg.runtime.trial import take
+from selfseg.runtime.trial import check_folders, take
 from selfseg.sweep.plan import Halving
 from selfseg.sweep.results import read_result, write_result
+from selfseg.training import checkpoint
+from selfseg.training.checkpoint import TrainingState
+from selfseg.training.run_folder import claim
+from tests.exact_collection import write_collection
+from tests.synthetic import moving_disc
 from tests.unit.sweep.toy_sweep import STEPS, Pretence, rising, trials_of
 
 WHOLE = Halving(rungs=1)
@@ -77,6 +87,28 @@ def test_under_other_settings_a_result_does_not_count(tmp_path):
     take(trial, WHOLE, Pretence(rising([trial])).work, Told())
     assert read_result(trial) is not None
     assert read_result(changed) is None
+
+
+def test_a_setting_that_changed_on_the_same_output_is_told_with_the_trial_that_has_another(
+    tmp_path,
+):
+    videos, output = str(tmp_path / "videos"), tmp_path / "sweep"
+    write_collection(videos, {"swan": moving_disc(3)})
+    collection = Collection.open(videos)
+    first, second, *_ = trials_of(output)
+    record = record_of(second.config, collection, None)
+    claim(second.url, record, command="")
+    state = TrainingState(1, 0, {"w": torch.ones(1)}, None, {}, {})
+    checkpoint.save(second.url, state, record)
+    check_folders([first, second], collection, output=str(output))
+    batch = second.config.data.batch_size
+    told = (
+        f"--output {output}: trial {second.name}: was started with data.batch_size={batch} "
+        f"(now {batch + 1}): repeat that command to go on, or give another --output"
+    )
+    changed = trials_of(output, changes={"data.batch_size": batch + 1})
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
+        check_folders(changed, collection, output=str(output))
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path):
