@@ -13,12 +13,11 @@ Every pixel belongs to a figure or to the background; no edge is blended. Writes
     OUTPUT/boxes.json                    boxes of what is visible of each figure, as COCO lays out
 
 The same command gives the same bytes. Exit status: 0; 1 if a photograph cannot be read or the
-output cannot be written; 2 if the command is wrong.
+output cannot be written; 2 if the command is wrong; 130 after Ctrl-C.
 """
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from jaxtyping import Bool, Shaped
 from scenes import Settings, scene
 
 from selfseg.data.videos import still_paths
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError, UserError, ends_in_a_line
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -102,11 +101,9 @@ def write(settings: Settings, output: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the program; a mistake of the user's ends in one line and a non-zero exit."""
     args = parse(arguments)
-    try:
+    interrupted = f"make_scenes: interrupted; empty {args.output} before you repeat the command"
+    with ends_in_a_line("make_scenes", interrupted=interrupted):
         run(args)
-    except UserError as error:
-        print(f"make_scenes: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def _photographs(folder: Path | None, wanted: int) -> tuple[Path, ...]:

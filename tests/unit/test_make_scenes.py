@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scenes import CANVAS, Settings, camera_path, figure_path, photograph, scene, seen
 
+from tools import make_scenes
 from tools.make_scenes import main
 
 SMALL = Settings(
@@ -192,6 +193,17 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path, capsys):
     code, line = refused(capsys, tmp_path / "file" / "below")
     assert code == 1
     assert "Not a directory; choose another folder" in line
+
+
+def test_an_interrupt_ends_in_a_line_that_says_what_is_left_behind(tmp_path, capsys, monkeypatch):
+    def interrupted(path: Path, pixels: np.ndarray) -> None:
+        del path, pixels
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(make_scenes, "_write_png", interrupted)
+    code, line = refused(capsys, tmp_path / "s")
+    assert code == 130
+    assert line == f"make_scenes: interrupted; empty {tmp_path / 's'} before you repeat the command"
 
 
 def test_a_photograph_that_cannot_be_read_is_named(tmp_path, capsys):
