@@ -41,8 +41,8 @@ PLAIN_TUNE = {
 class Ran:
     """What came of a sweep's trials this time.
 
-    names: of trials that were begun
-    busy_s: that trials held their devices for, in all
+    names: of trials that trained, scored or failed; not of those that only told old scores again
+    busy_s: that they held their devices for, in all
     worked_s: of this, steps and scores; the rest started processes and loaded data
     wall_s: from the first trial's start to the last one's end
     """
@@ -158,7 +158,7 @@ def run(
                 name="sweep",
                 storage_path=bookkeeping,
                 failure_config=tune.FailureConfig(max_failures=retries),
-                callbacks=[_Watch(by_name, len(trials), ran, console)],
+                callbacks=[Watch(by_name, len(trials), ran, console)],
                 verbose=0,
             ),
         )
@@ -179,7 +179,7 @@ def submitted(trials: Sequence[Trial], halving: Halving) -> list[Trial]:
     return [*over, *rest] if rest and halving.rungs > 1 else rest
 
 
-class _Watch(tune.Callback):
+class Watch(tune.Callback):
     """Notes what becomes of each trial, and says it."""
 
     def __init__(self, trials: dict[str, Trial], total: int, ran: Ran, console: Console) -> None:
@@ -195,10 +195,7 @@ class _Watch(tune.Callback):
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         """Note when it first began."""
         del iteration, trials, info
-        name = _name(trial)
-        self._began.setdefault(name, time.monotonic())
-        if name not in self._ran.names:
-            self._ran.names.append(name)
+        self._began.setdefault(_name(trial), time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         """Keep that it was stopped, if it was."""
@@ -219,14 +216,17 @@ class _Watch(tune.Callback):
         error = _error(trial)
         failure = Failure(trial=name, cause=_cause(error), traceback=str(error))
         self._ran.failures.append(failure)
-        self._end(name, f"failed: {failure.cause}")
+        self._end(name, f"failed: {failure.cause}", failed=True)
 
-    def _end(self, name: str, outcome: str) -> None:
+    def _end(self, name: str, outcome: str, *, failed: bool = False) -> None:
         now = time.monotonic()
         passed = now - self._began[name]
         self._done += 1
-        self._ran.busy_s += passed
-        self._ran.worked_s += _worked_s(self._trials[name]) - self._worked[name]
+        worked_s = _worked_s(self._trials[name]) - self._worked[name]
+        if worked_s > 0 or failed:
+            self._ran.names.append(name)
+            self._ran.busy_s += passed
+            self._ran.worked_s += worked_s
         self._ran.wall_s = now - min(self._began.values())
         line = f"[{self._done}/{self._total}] {name}: {outcome}, {wording.duration(passed)}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,15 +1,18 @@
 """A trial on its way: what is done is not done again, and what is stopped stays stopped."""
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from ray.tune.schedulers import ASHAScheduler
+from rich.console import Console
 
 from selfseg.data.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
-from selfseg.runtime.sweep import scheduler, submitted
+from selfseg.runtime.sweep import Ran, Watch, scheduler, submitted
 from selfseg.runtime.trial import check_folders, take
 from selfseg.sweep.plan import Halving
 from selfseg.sweep.results import read_result, write_result
@@ -137,6 +140,29 @@ def test_where_scores_decide_those_that_are_over_speak_first(tmp_path):
     trials = trials_of(tmp_path)
     take(trials[3], RUNGS, Pretence(rising(trials)).work, Told())
     assert submitted(trials, RUNGS) == [trials[place] for place in (3, 0, 1, 2, 4, 5)]
+
+
+def test_a_trial_that_only_tells_its_old_scores_again_is_not_among_those_that_ran(tmp_path):
+    trials = trials_of(tmp_path)[:3]
+    over, fresh, broken = trials
+    toy, ran = Pretence(rising(trials)), Ran(at_once=1)
+    take(over, RUNGS, toy.work, Told())
+    by_name = {trial.name: trial for trial in trials}
+    watch = Watch(by_name, len(trials), ran, Console(quiet=True))
+    for trial in trials:
+        known: Any = SimpleNamespace(config={"trial": trial.name}, pickled_error_file=None)
+        watch.on_trial_start(1, [], known)
+        if trial is broken:
+            watch.on_trial_error(1, [], known)
+            continue
+        told = Told()
+        take(trial, RUNGS, toy.work, told)
+        assert len(told.heard) == 3
+        watch.on_trial_complete(1, [], known)
+    assert ran.names == [fresh.name, broken.name]
+    assert [failure.trial for failure in ran.failures] == [broken.name]
+    # Of two that ran one after the other, the first alone worked.
+    assert 0 < ran.worked_s <= ran.busy_s <= ran.wall_s
 
 
 class TuneTrial:
