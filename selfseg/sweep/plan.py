@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from selfseg import storage
@@ -116,7 +116,8 @@ class Trial:
     """One run of a sweep.
 
     url: its folder
-    identity: SHA-256 of all that its result depends on
+    identity: SHA-256 of all that its result depends on, but for what has its default: a setting
+        that is younger than a finished trial does not make it another
     """
 
     cell: Cell
@@ -166,6 +167,12 @@ def label(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def without_defaults(about: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that say something; one that is added later says nothing."""
+    defaults = {field.name: field.default for field in fields(about)}
+    return {name: value for name, value in asdict(about).items() if value != defaults[name]}
+
+
 def plan(
     sweep: Sweep,
     *,
@@ -210,8 +217,10 @@ def _trial(
     own = {**changes, **cell.changes, **dict.fromkeys(sweep.seeded, seed)}
     config = read_recipe(cell.recipe).override(own)
     told = {
-        "settings": config.model_dump(mode="json"),
-        "measure": asdict(sweep.measure),
+        # Of the method's name, a default everywhere, depends which the others are.
+        "method": config.method.name,
+        "settings": config.model_dump(mode="json", exclude_defaults=True),
+        "measure": without_defaults(sweep.measure),
         **depends_on,
     }
     identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

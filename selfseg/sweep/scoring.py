@@ -1,6 +1,6 @@
 """How trials are scored: on a validation part that chooses, and once on a test part."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.evaluate import evaluate, keep, record, with_thresholds
 from selfseg.prediction.segment import compute_device
 from selfseg.prediction.subjects import Subject
-from selfseg.sweep.plan import Measure
+from selfseg.sweep.plan import Measure, without_defaults
 from selfseg.sweep.results import means_of
 
 
@@ -47,7 +47,7 @@ class Ground:
 
     def as_json(self) -> dict[str, Any]:
         """Say which it is, for a trial's identity."""
-        return asdict(self)
+        return without_defaults(self)
 
     def _find(self, split: str | None) -> Benchmark:
         if self.collection:

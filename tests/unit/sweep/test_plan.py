@@ -1,11 +1,15 @@
 """A sweep's plan: which runs, by which names, under which settings."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from selfseg.data.loader import DataConfig
 from selfseg.errors import UsageError
-from selfseg.sweep.plan import Cell, Halving, label, plan
+from selfseg.experiment import ExperimentConfig, read_recipe
+from selfseg.sweep import plan as sweep_plan
+from selfseg.sweep.plan import Cell, Halving, Measure, label, plan
+from tests.unit.sweep import toy_sweep
 from tests.unit.sweep.toy_sweep import SWEEP, trials_of
 
 
@@ -67,6 +71,50 @@ def test_another_collection_or_another_setting_makes_another_trial(tmp_path):
     assert one.identity == same.identity
     assert len({one.identity, other.identity, grown.identity}) == 3
     assert one.name == other.name == grown.name
+
+
+def test_a_setting_that_is_younger_than_a_trial_does_not_make_it_another(tmp_path, monkeypatch):
+    @dataclass(frozen=True, slots=True)
+    class LaterMeasure(Measure):
+        smoothed: bool = False
+
+    class LaterData(DataConfig):
+        flips: bool = False
+
+    class LaterExperiment(ExperimentConfig):
+        data: LaterData
+        patience: int = 0
+
+    def read_later(recipe: str) -> LaterExperiment:
+        return LaterExperiment.model_validate(read_recipe(recipe).model_dump(mode="json"))
+
+    before = [trial.identity for trial in trials_of(tmp_path)]
+    monkeypatch.setattr(sweep_plan, "read_recipe", read_later)
+    later = replace(SWEEP, measure=LaterMeasure(SWEEP.measure.name, SWEEP.measure.view))
+    monkeypatch.setattr(toy_sweep, "SWEEP", later)
+    assert [trial.identity for trial in trials_of(tmp_path)] == before
+    for name in ("data.flips", "patience"):
+        trial = trials_of(tmp_path, changes={name: True})[0]
+        assert trial.identity not in before
+    monkeypatch.setattr(
+        toy_sweep, "SWEEP", replace(later, measure=LaterMeasure("j_mean", "static", smoothed=True))
+    )
+    assert trials_of(tmp_path)[0].identity not in before
+
+
+def test_methods_that_leave_all_their_settings_at_the_defaults_are_told_apart(
+    tmp_path, monkeypatch
+):
+    def read_plain(method: str) -> ExperimentConfig:
+        tree = read_recipe("dystab_dynamic_cpu").model_dump(mode="json")
+        return ExperimentConfig.model_validate({**tree, "method": {"name": method}})
+
+    monkeypatch.setattr(sweep_plan, "read_recipe", read_plain)
+    cells = (Cell({"a": "1"}, "dystab_dynamic"), Cell({"a": "2"}, "proposal_inpainters"))
+    one, other = plan(
+        replace(SWEEP, cells=cells), output=str(tmp_path), seeds=1, changes={}, depends_on={}
+    )
+    assert one.identity != other.identity
 
 
 def test_rungs_are_in_the_part_of_a_run_that_shows_something(tmp_path):
