@@ -30,10 +30,11 @@ from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
-from selfseg.sweep.results import Failure, Result, as_csv, read_result
+from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_result
 from selfseg.sweep.scoring import Ground
 
-TABLE = "results.csv"
+TABLE, NUMBERS = "results.csv", "results.parquet"
+"""The same rows: to be looked at, and to be computed with."""
 
 
 def main(build: Callable[[Size], Sweep], arguments: Sequence[str] | None = None) -> None:
@@ -107,6 +108,7 @@ def show(
     """Write the table of trials and the report, and print the paper's table."""
     results = results_of(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
+    storage.write(storage.join(output, NUMBERS), as_parquet(trials, results, failures))
     page().print(as_table(sweep, compared(sweep, trials, results)))
     if chosen is not None:
         name = sweep.measure.name

@@ -1,10 +1,14 @@
-"""What trials came to: a file in each trial's folder, and a table of all."""
+"""What trials came to: a file in each trial's folder, and a table of all in two formats."""
 
+import contextlib
 import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
+
+import pyarrow
+from pyarrow import parquet
 
 from selfseg import storage
 from selfseg.config import Config
@@ -109,14 +113,40 @@ def as_csv(
     trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
 ) -> str:
     """Write a row for each trial, in order."""
-    causes = {failure.trial: failure.cause for failure in failures}
-    rows = [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+    rows, columns = _rows(trials, results, failures)
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def as_parquet(
+    trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
+) -> bytes:
+    """Write the same rows; a column that holds nothing but numbers is one of numbers."""
+    rows, columns = _rows(trials, results, failures)
+    table = {name: _column([row.get(name) for row in rows]) for name in columns}
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table(table), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _column(values: Sequence[Any]) -> pyarrow.Array:
+    """Return values as numbers if all that are there are some: labels are written as text."""
+    column = pyarrow.array(values)
+    with contextlib.suppress(pyarrow.ArrowInvalid):
+        return column.cast(pyarrow.float64()) if pyarrow.types.is_string(column.type) else column
+    return column
+
+
+def _rows(
+    trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a row for each trial, and the names of all columns."""
+    causes = {failure.trial: failure.cause for failure in failures}
+    rows = [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
+    return rows, list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _row(trial: Trial, result: Result | None, cause: str | None) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """The best cell is chosen when all trials are over, and scored once."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from pyarrow import parquet
 
 from selfseg.experiment import read_recipe
 from selfseg.runtime.trial import take
 from selfseg.sweep.choice import choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.plan import Halving
-from selfseg.sweep.results import Failure, as_csv, read_result
+from selfseg.sweep.results import Failure, as_csv, as_parquet, read_result
 from tests.unit.sweep.toy_sweep import STEPS, Pretence, trials_of
 
 
@@ -71,6 +73,20 @@ def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path
     assert first.endswith(",0.25,0.35,0.25")
     assert ',0,failed,"out, of memory",' in second
     assert ",0,waiting,," in third
+
+
+def test_the_same_rows_are_there_as_parquet_with_numbers_as_numbers(tmp_path):
+    trials = trials_of(tmp_path)[:3]
+    results = results_of(trials[:1], [0.25])
+    failures = [Failure(trial=trials[1].name, cause="out, of memory", traceback="")]
+    text = as_csv(trials, results, failures).splitlines()
+    table = parquet.read_table(io.BytesIO(as_parquet(trials, results, failures)))
+    assert table.column_names == text[0].split(",")
+    first, second, third = table.to_pylist()
+    assert (first["box"], first["lambda"], first["seed"]) == ("0.2-0.5", 0.0005, 0)
+    assert (first["steps"], first["score"], first["threshold"]) == (STEPS, 0.25, 0.35)
+    assert (second["status"], second["cause"]) == ("failed", "out, of memory")
+    assert (third["status"], third["steps"], third["score"]) == ("waiting", None, None)
 
 
 def test_the_time_left_comes_from_a_recipe_or_what_it_builds_on_and_then_from_trials(tmp_path):
