@@ -25,13 +25,14 @@ from selfseg.reporting.sweep_table import as_table, compared
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
 from selfseg.runtime.sweep import Ran, run, scheduler, slots
-from selfseg.runtime.trial import check_folders, experiment, score_test
+from selfseg.runtime.trial import Work, check_folders, experiment, score_test
 from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_result
 from selfseg.sweep.scoring import Ground
+from selfseg.training import wandb_log
 
 TABLE, NUMBERS = "results.csv", "results.parquet"
 """The same rows: to be looked at, and to be computed with."""
@@ -56,6 +57,8 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     trials = plan_of(sweep, args, collection, output, ground)
     check_folders(trials, collection, output=output)
     halving, decides = scheduler(args.scheduler, sweep.halving)
+    if args.wandb is not None:
+        wandb_log.check(output, args.wandb, option="--output")
     connect(args.workers)
     if args.dry_run:
         announce(trials, halving, args.workers)
@@ -64,26 +67,36 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     ground.parts()
     storage.probe(output)
     pin(collection, output)
-    at_once = slots(args.workers)
-    work = experiment(
-        state_of(collection),
-        ground,
-        sweep.measure,
-        workers=args.workers,
-        beside=at_once,
-        command=shlex.join(["python", *sys.argv]),
-    )
     ran = run(
         trials,
-        work,
+        work_of(sweep, args, collection, ground),
         halving=halving,
         decides=decides,
-        at_once=at_once,
+        at_once=slots(args.workers),
         retries=args.retries,
         console=page(),
     )
     show(sweep, trials, ran.failures, output, chosen_of(sweep, trials, ground, args))
     account(ran, output, len(trials))
+
+
+def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, ground: Ground) -> Work:
+    """Return what is done in a trial."""
+    return experiment(
+        state_of(collection),
+        ground,
+        sweep.measure,
+        workers=args.workers,
+        beside=slots(args.workers),
+        command=shlex.join(["python", *sys.argv]),
+        wandb=args.wandb,
+        group=group_of(sweep, anywhere(args.output)),
+    )
+
+
+def group_of(sweep: Sweep, output: str) -> str:
+    """Name a sweep's runs where other runs are as well: by its table and its folder."""
+    return f"{sweep.name}, {output.rstrip('/').rpartition('/')[2]}"
 
 
 def chosen_of(
@@ -223,6 +236,10 @@ def build_parser(build: Callable[[Size], Sweep]) -> argparse.ArgumentParser:
     option(
         "--retries", type=int, default=1, metavar="N",
         help="times that a trial that fails is begun again (default: 1)",
+    )  # fmt: skip
+    option(
+        "--wandb", choices=["offline", "online"],
+        help="also log all trials to Weights & Biases, as one group",
     )  # fmt: skip
     option("--dry-run", action="store_true", help="only say what would run")
     return parser

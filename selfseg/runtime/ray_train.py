@@ -31,6 +31,7 @@ def train(
     run_url: str,
     workers: int = 1,
     wandb: WandbMode | None = None,
+    group: str | None = None,
     command: str = "",
     until: int | None = None,
     beside: int = 1,
@@ -43,6 +44,7 @@ def train(
         run_url: its folder.
         workers: processes that train.
         wandb: whether curves go to Weights & Biases as well.
+        group: of runs there, that it belongs to.
         command: what the user typed, for the run's record.
         until: step to pause at; the run goes on from there as if it had never stopped.
         beside: runs of this size that share the machine, this one included.
@@ -71,6 +73,7 @@ def train(
         "record": record.model_dump(mode="json"),
         "run_url": run_url,
         "wandb": wandb,
+        "group": group,
         "until": until,
         "beside": beside,
     }
@@ -118,8 +121,9 @@ def train_worker(payload: dict[str, Any]) -> None:
     plan = Plan(
         payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]
     )
-    wandb = payload["wandb"]
-    log = WandbLog(plan.run_url, wandb, record.settings) if wandb and worker.rank == 0 else None
+    log = None
+    if payload["wandb"] and worker.rank == 0:
+        log = WandbLog(plan.run_url, payload["wandb"], record.settings, group=payload["group"])
     session.run(
         plan,
         method,

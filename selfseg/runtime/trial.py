@@ -16,6 +16,7 @@ from selfseg.sweep.results import Result, read_result, slim, write_result
 from selfseg.sweep.scoring import Ground, score
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.journal import read_lines
+from selfseg.training.wandb_log import WandbMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def experiment(
     workers: int,
     beside: int,
     command: str,
+    wandb: WandbMode | None = None,
+    group: str | None = None,
 ) -> Work:
     """Return the work of a sweep over experiments.
 
@@ -97,6 +100,8 @@ def experiment(
         workers: processes that train a trial.
         beside: trials that share the machine.
         command: what the user typed.
+        wandb: whether curves go to Weights & Biases as well.
+        group: of all trials there.
     """
 
     def train(trial: Trial, step: int) -> None:
@@ -105,6 +110,8 @@ def experiment(
             collection_url=collection_url,
             run_url=trial.url,
             workers=workers,
+            wandb=wandb,
+            group=group,
             command=command,
             until=step if step < trial.steps else None,
             beside=beside,
