@@ -35,7 +35,7 @@ from selfseg.prediction.output import (
     write_lines,
 )
 from selfseg.prediction.progress import bar
-from selfseg.prediction.segment import Segmenter, model_segmenter, refined
+from selfseg.prediction.segment import Refiner, Segmenter, model_segmenter
 from selfseg.prediction.sources import Source
 
 
@@ -144,7 +144,8 @@ def _masks(look: Looked, *, crf: bool, threshold: float) -> list[Float[np.ndarra
     frame, mask, found = look
     masks = [mask] if found is None else list(found.masks.float().numpy())
     if crf:
-        return [refined(frame.image, each, threshold) for each in masks]
+        refiner = Refiner(frame.image)
+        return [refiner.refined(each, threshold) for each in masks]
     return [with_even_odds(each, threshold) for each in masks]
 
 

@@ -14,7 +14,7 @@ from selfseg.evaluation.scores import Score, average
 from selfseg.evaluation.thresholds import COARSE_GRID, FIXED, GRID, similarities
 from selfseg.ops.masks import bounding_box
 from selfseg.prediction.detection import in_pixels, looked_at, together
-from selfseg.prediction.segment import Segmenter, refined
+from selfseg.prediction.segment import Refiner, Segmenter
 from selfseg.prediction.sources import AnnotatedSource, SourceFrame
 
 Curve = Float64[np.ndarray, " thresholds"]
@@ -76,9 +76,10 @@ def sweep_source(
     """
     masks, controls = [], []
     for seen in counted_frames(segmenter, source, protocol):
-        masks.append(_curve(seen, seen.mask, crf=crf))
+        refiner = Refiner(seen.image) if crf else None
+        masks.append(_curve(seen, seen.mask, refiner))
         if seen.control is not None:
-            controls.append(_curve(seen, seen.control, crf=crf))
+            controls.append(_curve(seen, seen.control, refiner))
     return np.mean(masks, axis=0), np.mean(controls, axis=0) if controls else None
 
 
@@ -125,8 +126,10 @@ def _first_box(found: Detections, truth: Bool[np.ndarray, "height width"]) -> Fo
 
 
 def _measure(seen: Seen, protocol: Protocol, *, crf: bool) -> Measured:
+    refiner = Refiner(seen.image) if crf else None
+
     def final(soft: Float[np.ndarray, "h w"], threshold: float) -> Float[np.ndarray, "..."]:
-        return refined(seen.image, soft, threshold) if crf else soft
+        return refiner.refined(soft, threshold) if refiner else soft
 
     thresholds = protocol.thresholds
     mask = final(seen.mask, thresholds.mask)
@@ -137,9 +140,9 @@ def _measure(seen: Seen, protocol: Protocol, *, crf: bool) -> Measured:
     return measured | {"j_bump": protocol.score_control(control, seen.truth, seen.void)}
 
 
-def _curve(seen: Seen, soft: Float[np.ndarray, "h w"], *, crf: bool) -> Curve:
-    if not crf:
+def _curve(seen: Seen, soft: Float[np.ndarray, "h w"], refiner: Refiner | None) -> Curve:
+    if refiner is None:
         return similarities(soft, seen.truth, seen.void)
-    masks = (refined(seen.image, soft, threshold) for threshold in COARSE_GRID)
+    masks = (refiner.refined(soft, threshold) for threshold in COARSE_GRID)
     half = GRID.index(FIXED)
     return np.array([similarities(mask, seen.truth, seen.void)[half] for mask in masks])

@@ -16,7 +16,7 @@ from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, still_pair
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.thresholds import FIXED, with_even_odds
 from selfseg.experiment import Model
-from selfseg.ops.crf import refine
+from selfseg.ops.crf import ImageCrf
 from selfseg.ops.masks import resize
 from selfseg.prediction.crops import AUGMENTED, averaged
 from selfseg.prediction.sources import Preparation, Source, SourceFrame
@@ -155,28 +155,32 @@ def model_segmenter(
     )
 
 
-def refined(
-    image: UInt8[np.ndarray, "h w 3"],
-    mask: Float[np.ndarray, "rows columns"],
-    threshold: float = FIXED,
-) -> Float32[np.ndarray, "height width"]:
-    """Refine a soft mask of any size by the dense CRF, at CRF_HEIGHT rows.
+class Refiner:
+    """The dense CRF of an image at CRF_HEIGHT rows, built once for any number of masks.
 
     Args:
         image: RGB.
-        mask: [0, 1].
-        threshold: where in the mask a pixel is as likely foreground as not.
-
-    Returns:
-        Probability of foreground.
     """
-    width = max(1, round(CRF_HEIGHT * image.shape[1] / image.shape[0]))
-    size = (CRF_HEIGHT, width)
-    soft = resize(torch.from_numpy(mask), *size).numpy()
-    return refine(
-        resize_image(image, size),
-        with_even_odds(soft, threshold),
-    )
+
+    def __init__(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        width = max(1, round(CRF_HEIGHT * image.shape[1] / image.shape[0]))
+        self._size = (CRF_HEIGHT, width)
+        self._crf = ImageCrf(resize_image(image, self._size))
+
+    def refined(
+        self, mask: Float[np.ndarray, "rows columns"], threshold: float = FIXED
+    ) -> Float32[np.ndarray, "height width"]:
+        """Refine a soft mask.
+
+        Args:
+            mask: [0, 1], of any size.
+            threshold: where in the mask a pixel is as likely foreground as not.
+
+        Returns:
+            Probability of foreground.
+        """
+        soft = resize(torch.from_numpy(mask), *self._size).numpy()
+        return self._crf.refine(with_even_odds(soft, threshold))
 
 
 def refuse_stills(sources: Iterable[Source], reason: str) -> None:

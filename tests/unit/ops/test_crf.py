@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfseg.ops.crf import CrfSettings, refine, refine_all, refine_batch
+from selfseg.ops.crf import CrfSettings, ImageCrf, refine, refine_all, refine_batch
 
 Refine = Callable[[np.ndarray, np.ndarray, CrfSettings], np.ndarray]
 
@@ -62,6 +62,15 @@ def test_neither_the_image_nor_the_mask_is_changed(scene):
     image.setflags(write=False)
     mask.setflags(write=False)
     refine(image, mask)
+
+
+def test_masks_that_share_an_images_crf_do_not_see_each_other(scene):
+    image, truth = scene
+    crf = ImageCrf(image)
+    masks = [np.roll(truth, shift, 1) * np.float32(0.6) + np.float32(0.2) for shift in (-5, 9)]
+    for mask in (*masks, masks[0]):
+        np.testing.assert_array_equal(crf.refine(mask), refine(image, mask))
+    assert (crf.refine(masks[0]) != crf.refine(masks[1])).any()
 
 
 def test_images_of_a_batch_do_not_see_each_other():
