@@ -82,7 +82,7 @@ def test_a_setting_that_is_younger_than_a_trial_does_not_make_it_another(tmp_pat
         flips: bool = False
 
     class LaterExperiment(ExperimentConfig):
-        data: LaterData
+        data: LaterData  # pyright: ignore[reportIncompatibleVariableOverride]  # DataConfig grown
         patience: int = 0
 
     def read_later(recipe: str) -> LaterExperiment:
