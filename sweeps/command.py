@@ -188,7 +188,8 @@ def account(ran: Ran, output: str, total: int) -> None:
         print(
             f"ran {len(ran.names)} of {wording.plural(total, 'trial')} in "
             f"{wording.duration(ran.wall_s)}; devices were idle between trials for "
-            f"{wording.percent(ran.idle_share)} of it, and trials spent "
+            f"{wording.percent(ran.idle_share)} of it and for "
+            f"{wording.percent(ran.left_over_share)} once the last had begun, and trials spent "
             f"{wording.percent(ran.starting_share)} of their time on starting"
         )
     else:

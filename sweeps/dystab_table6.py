@@ -25,7 +25,8 @@ def sweep(size: Size) -> Sweep:
                 {"videos": str(share)},
                 RECIPES[size],
                 {"data.fraction": share},
-                {"collection.videos": count},
+                # The last round's, also where `--set` makes them fewer than the paper's three.
+                {"collection.videos": count, "round": 3},
             )
             for share, count in VIDEOS.items()
         ),

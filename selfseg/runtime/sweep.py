@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import cloudpickle, tune
@@ -37,33 +37,73 @@ PLAIN_TUNE = {
 }
 
 
+class Span(NamedTuple):
+    """When a trial held its devices, in seconds of one clock."""
+
+    name: str
+    began: float
+    ended: float
+
+
 @dataclass(slots=True)
 class Ran:
     """What came of a sweep's trials this time.
 
-    names: of trials that trained, scored or failed; not of those that only told old scores again
-    busy_s: that they held their devices for, in all
-    worked_s: of this, steps and scores; the rest started processes and loaded data
-    wall_s: from the first trial's start to the last one's end
+    at_once: trials that had room
+    spans: of trials that trained, scored or failed; not of those that only told old scores again
+    worked_s: of the spans together, steps and scores; the rest started processes and loaded data
     """
 
     at_once: int
-    names: list[str] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    busy_s: float = 0.0
     worked_s: float = 0.0
-    wall_s: float = 0.0
+
+    @property
+    def names(self) -> list[str]:
+        """Of the trials, in the order in which they ended."""
+        return [span.name for span in self.spans]
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds from the first trial's start to the last one's end."""
+        return max(span.ended for span in self.spans) - self._first if self.spans else 0.0
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds of all spans together."""
+        return sum(span.ended - span.began for span in self.spans)
 
     @property
     def idle_share(self) -> float:
-        """Share of the devices' time that no trial had."""
-        offered_s = self.wall_s * min(self.at_once, len(self.names))
-        return max(0.0, 1 - self.busy_s / offered_s) if offered_s else 0.0
+        """Share of the devices' time that no trial had while there still was one to begin."""
+        last = max((span.began for span in self.spans), default=0.0)
+        return self._unused_s(last) / self._offered_s if self.spans else 0.0
+
+    @property
+    def left_over_share(self) -> float:
+        """Share of it that no trial had because all that were left had begun."""
+        if not self.spans:
+            return 0.0
+        return self._unused_s(self._first + self.wall_s) / self._offered_s - self.idle_share
 
     @property
     def starting_share(self) -> float:
         """Share of the trials' own time in which they neither trained nor scored."""
         return max(0.0, 1 - self.worked_s / self.busy_s) if self.busy_s else 0.0
+
+    @property
+    def _first(self) -> float:
+        return min(span.began for span in self.spans)
+
+    @property
+    def _offered_s(self) -> float:
+        return self.wall_s * self.at_once
+
+    def _unused_s(self, until: float) -> float:
+        """Return the seconds that devices had no trial, up to a time."""
+        used = sum(max(0.0, min(span.ended, until) - span.began) for span in self.spans)
+        return max(0.0, (until - self._first) * self.at_once - used)
 
 
 def slots(workers: int) -> int:
@@ -224,10 +264,8 @@ class Watch(tune.Callback):
         self._done += 1
         worked_s = _worked_s(self._trials[name]) - self._worked[name]
         if worked_s > 0 or failed:
-            self._ran.names.append(name)
-            self._ran.busy_s += passed
+            self._ran.spans.append(Span(name, self._began[name], now))
             self._ran.worked_s += worked_s
-        self._ran.wall_s = now - min(self._began.values())
         line = f"[{self._done}/{self._total}] {name}: {outcome}, {wording.duration(passed)}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from selfseg.data.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
-from selfseg.runtime.sweep import Ran, Watch, scheduler, submitted
+from selfseg.runtime.sweep import Ran, Span, Watch, scheduler, submitted
 from selfseg.runtime.trial import check_folders, take
 from selfseg.sweep.plan import Halving
 from selfseg.sweep.results import read_result, write_result
@@ -163,6 +163,18 @@ def test_a_trial_that_only_tells_its_old_scores_again_is_not_among_those_that_ra
     assert [failure.trial for failure in ran.failures] == [broken.name]
     # Of two that ran one after the other, the first alone worked.
     assert 0 < ran.worked_s <= ran.busy_s <= ran.wall_s
+
+
+def test_time_between_trials_is_told_from_that_when_none_is_left_to_begin():
+    # Two places: a from 0 to 10, b from 0 to 4, then c from 6 to 16. Nobody is there from 4 to 6,
+    # and once c, the last, has begun, from 10 to 16.
+    spans = [Span("a", 0.0, 10.0), Span("b", 0.0, 4.0), Span("c", 6.0, 16.0)]
+    ran = Ran(at_once=2, spans=spans, worked_s=18.0)
+    assert ran.wall_s == 16
+    assert ran.busy_s == 24
+    assert ran.idle_share == pytest.approx(2 / 32)
+    assert ran.left_over_share == pytest.approx(6 / 32)
+    assert ran.starting_share == pytest.approx(6 / 24)
 
 
 class TuneTrial:
