@@ -216,6 +216,8 @@ def _trial(
 ) -> Trial:
     own = {**changes, **cell.changes, **dict.fromkeys(sweep.seeded, seed)}
     config = read_recipe(cell.recipe).override(own)
+    if config.data.follow:
+        raise UsageError("data.follow: all trials of a sweep learn from one state: set it to false")
     told = {
         # Of the method's name, a default everywhere, depends which the others are.
         "method": config.method.name,
