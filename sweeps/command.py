@@ -26,14 +26,16 @@ from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
 from selfseg.runtime.sweep import Ran, run, scheduler, slots
 from selfseg.runtime.trial import check_folders, experiment, score_test
+from selfseg.sweep import growing
 from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
+from selfseg.sweep.growing import Moment, moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, read_result
 from selfseg.sweep.scoring import Ground
 
-TABLE = "results.csv"
+TABLE, GROWING = "results.csv", "growing.csv"
 
 
 def main(build: Callable[[Size], Sweep], arguments: Sequence[str] | None = None) -> None:
@@ -67,7 +69,6 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     work = experiment(
         state_of(collection),
         ground,
-        sweep.measure,
         workers=args.workers,
         beside=at_once,
         command=shlex.join(["python", *sys.argv]),
@@ -81,7 +82,9 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         retries=args.retries,
         console=page(),
     )
-    show(sweep, trials, ran.failures, output, chosen_of(sweep, trials, ground, args))
+    found = moments(trials, results_of(trials), collection.manifest) if sweep.continual else []
+    chosen = chosen_of(sweep, trials, ground, args)
+    show(sweep, trials, ran.failures, output, chosen=chosen, found=found)
     account(ran, output, len(trials))
 
 
@@ -102,17 +105,24 @@ def show(
     trials: Sequence[Trial],
     failures: Sequence[Failure],
     output: str,
+    *,
     chosen: Chosen | None,
+    found: Sequence[Moment],
 ) -> None:
-    """Write the table of trials and the report, and print the paper's table."""
+    """Write the tables of trials and of what `found` says, and the report; print our table."""
     results = results_of(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
+    if found:
+        storage.write(storage.join(output, GROWING), growing.as_csv(found).encode())
     page().print(as_table(sweep, compared(sweep, trials, results)))
     if chosen is not None:
         name = sweep.measure.name
         scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
         print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
-    print(write_sweep_report(output, sweep, trials, results, failures=failures, chosen=chosen))
+    report = write_sweep_report(
+        output, sweep, trials, results, failures=failures, chosen=chosen, moments=found
+    )
+    print(report)
 
 
 def ground_of(sweep: Sweep, args: argparse.Namespace, collection: Collection) -> Ground:

@@ -43,6 +43,12 @@ class Result(Config):
     """The last scores on the validation part, as `selfseg evaluate` says them, without the single
     videos; one for each round that was asked for."""
 
+    clock: tuple[float, ...] = ()
+    """Seconds that training took until each record."""
+
+    videos: tuple[dict[str, float], ...] = ()
+    """What ranks, of each single video in each record, by its name; of images nothing is kept."""
+
     @property
     def score(self) -> float:
         """What ranks."""
@@ -105,12 +111,30 @@ def slim(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("sequences", "images")}
 
 
+def of_videos(record: Mapping[str, Any], measure: str) -> dict[str, float]:
+    """Return what single videos score in a record, by name; empty where that is not measured.
+
+    Args:
+        record: as `selfseg evaluate` says it.
+        measure: a mean's name, e.g. "j_mean".
+    """
+    own = measure.removesuffix("_mean")
+    videos = record.get("sequences", {})
+    return {name: scores[own] for name, scores in videos.items() if own in scores}
+
+
 def as_csv(
     trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
 ) -> str:
     """Write a row for each trial, in order."""
     causes = {failure.trial: failure.cause for failure in failures}
-    rows = [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
+    return table_of(
+        [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
+    )
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows as CSV; what one of them lacks is left empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

@@ -46,6 +46,19 @@ def test_a_seed_can_be_the_value_of_several_settings(tmp_path):
     }
 
 
+def test_a_cell_may_be_scored_after_other_rounds_than_the_sweep(tmp_path):
+    by_rounds = replace(SWEEP.measure, rounds=(1, 2))
+    cells = SWEEP.cells[0], replace(SWEEP.cells[1], rounds=(0, 1, 2))
+    sweep = replace(SWEEP, measure=by_rounds, cells=cells)
+    first, second = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    assert (first.measure.rounds, second.measure.rounds) == ((1, 2), (0, 1, 2))
+    # What is scored after other rounds has another result.
+    sweep = replace(sweep, cells=(cells[0], replace(cells[1], rounds=())))
+    same, other = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    assert first.identity == same.identity
+    assert second.identity != other.identity
+
+
 def test_what_the_sweep_varies_cannot_be_set_for_all(tmp_path):
     with pytest.raises(UsageError, match=r"^--set method.mask_lambda: this sweep varies it"):
         trials_of(tmp_path, changes={"method.mask_lambda": 1.0})
