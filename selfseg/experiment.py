@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from selfseg.config import Config, changed, laid_over, read_tree
 from selfseg.contracts import Method, Phase
 from selfseg.data.ingesting import IngestSettings
-from selfseg.data.loader import DataConfig
+from selfseg.data.reading import DataConfig
 from selfseg.errors import UsageError, UserError
 from selfseg.methods.dystab import bootstrap, self_training
 from selfseg.methods.dystab.bootstrap import Bootstrap
@@ -66,12 +66,12 @@ class ExperimentConfig(Config):
         return round_ends(_phases(self.method))
 
     @model_validator(mode="after")
-    def _lasts_as_long_as_its_phases(self) -> Self:
+    def _fits_its_phases(self) -> Self:
         phases = _phases(self.method)
         if phases and self.loop.steps != phases[-1].stop:
-            raise ValueError(
-                f"loop.steps must be {phases[-1].stop}, the sum of the method's phases"
-            )
+            total = phases[-1].stop
+            raise ValueError(f"loop.steps must be {total}, the sum of the method's phases")
+        self.data.require_growth_in(round_ends(phases))
         return self
 
 

@@ -120,9 +120,12 @@ class Order:
         first = step * self.batch_size + rank * share
         return tuple(self._sample(position) for position in range(first, first + share))
 
+    def epoch(self, step: int) -> int:
+        """Return the epoch that the first sample of global batch `step` belongs to."""
+        return self._locate(step * self.batch_size)[0]
+
     def state(self, step: int) -> ReadingState:
         """Describe the position after `step` consumed batches."""
-        epoch, _ = self._locate(step * self.batch_size)
         return ReadingState(
             manifest=self.manifest,
             seed=self.seed,
@@ -131,7 +134,7 @@ class Order:
             lanes=self.lanes,
             block=self.block,
             tail=self.tail,
-            epoch=epoch,
+            epoch=self.epoch(step),
             step=step,
         )
 

@@ -21,8 +21,11 @@ def of_subset(
     fraction: float,
     seed: int,
     at_least: int,
+    asked: str = "data.fraction",
 ) -> Bool[np.ndarray, " samples"]:
     """Tell which of the samples `held` are frames of the chosen videos; see `chosen_videos`.
+
+    `asked`: the setting that `fraction` is of.
 
     Raises:
         UsageError: there is no such video, or the subset has not `at_least` so many samples, a
@@ -35,7 +38,7 @@ def of_subset(
     kept = held & collection.of_videos({video.id for video in videos})
     if (count := np.count_nonzero(kept)) < at_least:
         raise UsageError(
-            f"data.videos and data.fraction={fraction:g} leave {len(videos)} of the collection's "
+            f"data.videos and {asked}={fraction:g} leave {len(videos)} of the collection's "
             f"{len(manifest.videos)} videos and {count} samples, too few for data.batch_size "
             f"{at_least}; choose more videos or a smaller batch"
         )

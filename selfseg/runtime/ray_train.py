@@ -14,7 +14,7 @@ from selfseg.data.loader import batches
 from selfseg.data.manifest import manifest_url, newest_id
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
-from selfseg.experiment import ExperimentConfig, begin, build_method, of_today
+from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
@@ -114,6 +114,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         annotated=method.supervised,
         moving=method.wants_motion,
         background=method.wants_background,
+        starts=(0, *round_ends(method.phases).values())[: len(config.data.growth) or 1],
     )
     plan = Plan(
         payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]

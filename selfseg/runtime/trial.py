@@ -82,7 +82,8 @@ def _climb(trial: Trial, step: int, work: Work, before: Result | None) -> Result
 
 def _seconds_until(trial: Trial, record: Mapping[str, Any]) -> float:
     """Return how long a trial trained until the round that a record is of, or until its end."""
-    stop = trial.config.round_ends.get(record.get("round"), trial.steps)
+    ends = {None: trial.steps, **trial.config.round_ends}
+    stop = ends[record.get("round")]
     return read_clock([line for line in read_lines(trial.url) if line["step"] < stop]).total_s
 
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
-from selfseg.data.manifest import Manifest
-from selfseg.data.reading import DataConfig
+from selfseg.data.manifest import Manifest, VideoEntry
 from selfseg.data.subsets import chosen_videos
 from selfseg.sweep.plan import Trial
 from selfseg.sweep.results import Result, table_of
@@ -50,6 +49,11 @@ class _Stop:
     score: float
     seconds: float
     videos: Mapping[str, float]
+
+    def scores_of(self, videos: Iterable[VideoEntry]) -> list[float]:
+        """Return the scores of these; one goes by its name, or its id where several have that."""
+        names = {name for video in videos for name in (video.name, video.id)}
+        return [score for name, score in self.videos.items() if name in names]
 
 
 def moments(
@@ -98,15 +102,14 @@ def _moments(
 ) -> Iterator[Moment]:
     data = own[0][0].config.data
     goes_on = bool(data.growth)
-    before: set[str] = set()
-    first: tuple[set[str], float | None] | None = None
+    before: set[VideoEntry] = set()
+    first: tuple[set[VideoEntry], float | None] | None = None
     for stop in _gone_on(*own[0]) if goes_on else _begun_anew(own):
-        there = _arrived(manifest, data, stop.share)
-        names = {name for video in there for name in video}
-        newest = _mean(stop.videos, names - before)
-        early_names, at_first = first = first or (names, newest)
-        early = _mean(stop.videos, early_names)
-        later = goes_on and before and early is not None and at_first is not None
+        there = set(
+            chosen_videos(manifest, data.videos, fraction=stop.share, seed=data.fraction_seed)
+        )
+        first = first or (there, _mean(stop.scores_of(there)))
+        early = stop.scores_of(first[0])
         yield Moment(
             learning=learning,
             seed=seed,
@@ -114,12 +117,13 @@ def _moments(
             videos=len(there),
             score=stop.score,
             seconds=stop.seconds,
-            early=early,
-            num_early=len(early_names & stop.videos.keys()),
-            newest=newest,
-            forgotten=at_first - early if later else None,
+            early=_mean(early),
+            num_early=len(early),
+            newest=_mean(stop.scores_of(there - before)),
+            # Who begins anew has nothing to forget.
+            forgotten=_loss(first[1], _mean(early)) if goes_on and before else None,
         )
-        before = names
+        before = there
 
 
 def _gone_on(trial: Trial, result: Result | None) -> Iterator[_Stop]:
@@ -141,12 +145,9 @@ def _begun_anew(own: Iterable[tuple[Trial, Result | None]]) -> Iterator[_Stop]:
         yield _Stop(trial.config.data.fraction, result.score, seconds, result.videos[-1])
 
 
-def _arrived(manifest: Manifest, data: DataConfig, share: float) -> list[tuple[str, str]]:
-    """Return name and id of each video that is there; it is scored by one of the two."""
-    found = chosen_videos(manifest, data.videos, fraction=share, seed=data.fraction_seed)
-    return [(video.name, video.id) for video in found]
-
-
-def _mean(scores: Mapping[str, float], names: Iterable[str]) -> float | None:
-    values = [scores[name] for name in names if name in scores]
+def _mean(values: Sequence[float]) -> float | None:
     return fmean(values) if values else None
+
+
+def _loss(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else before - now

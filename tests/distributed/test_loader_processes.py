@@ -17,8 +17,9 @@ from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.cache import fetch
 from selfseg.data.collection import Collection
-from selfseg.data.loader import DataConfig, batches
+from selfseg.data.loader import batches
 from selfseg.data.manifest import shard_url
+from selfseg.data.reading import DataConfig
 from selfseg.errors import UserError
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc

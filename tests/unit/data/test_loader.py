@@ -7,7 +7,8 @@ import torch
 
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection
-from selfseg.data.loader import DataConfig, batches, readable, reading_order
+from selfseg.data.loader import batches
+from selfseg.data.reading import DataConfig, readable, reading_order
 from selfseg.data.schema import split_key
 from selfseg.errors import UsageError, UserError
 from tests.exact_collection import write_collection

@@ -7,8 +7,9 @@ import pytest
 
 from selfseg.data.collection import Collection
 from selfseg.data.ingesting import IngestSettings
-from selfseg.data.loader import DataConfig, batches, readable, reading_order
+from selfseg.data.loader import batches
 from selfseg.data.manifest import Manifest, VideoEntry
+from selfseg.data.reading import DataConfig, readable, reading_order
 from selfseg.data.schema import split_key
 from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,8 @@ def in_order(seed: int) -> list[str]:
 
 def result_of(
     trial: Trial,
-    scores: list[float],
-    clock: list[float],
+    scores: Sequence[float],
+    clock: Sequence[float],
     videos: list[dict[str, float]] | None = None,
 ) -> Result:
     rounds = trial.measure.rounds or (2,)
