@@ -4,7 +4,7 @@ A run is one segment, or several where something was added. Each has orders of i
 steps are counted from its start, so any step's samples are known without those before it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,14 @@ class Segment:
     start: int
     seed: int
     parts: tuple[Part, ...]
+
+    def begins_epoch(self, step: int) -> bool:
+        """Tell whether `step` is the first that begins in an epoch, later than the segment's first.
+
+        Of two parts the epochs are those of the last.
+        """
+        number, order = step - self.start, self.parts[-1].order
+        return number > 0 and order.epoch(number) > order.epoch(number - 1)
 
     @property
     def first_ordinal(self) -> int:
@@ -140,6 +148,36 @@ def segments(
             )
             before = ordinals
     return tuple(found)
+
+
+def segment_after(
+    collection: Collection,
+    config: DataConfig,
+    before: Container[str],
+    *,
+    seed: int,
+    start: int,
+    annotated: bool = False,
+    moving: bool = True,
+) -> Segment:
+    """Return what a run reads from step `start` on of a collection that has grown.
+
+    Args:
+        collection: as it is now.
+        config: what a step sees.
+        before: ids of the videos that it had before.
+        seed: of the run.
+        start: first step.
+        annotated: see `readable`.
+        moving: see `readable`.
+
+    Raises:
+        UsageError: nothing that can be read was added.
+        UserError: the collection does not hold what is asked for.
+    """
+    ordinals = readable(collection, config, annotated=annotated, moving=moving)
+    earlier = ordinals[collection.of_videos(before)[ordinals]]
+    return segment(collection, config, ordinals, seed=seed, start=start, earlier=earlier)
 
 
 def spread(groups: Sequence[tuple[Sample, ...]]) -> tuple[Sample, ...]:

@@ -8,8 +8,9 @@ import multiprocessing
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
 
@@ -20,7 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from selfseg.contracts import FramePairs
 from selfseg.data.augment import draw_pair
 from selfseg.data.collection import Collection
-from selfseg.data.course import segments
+from selfseg.data.course import Segment, segment_after, segments
+from selfseg.data.following import Follower, Move
+from selfseg.data.manifest import load_manifest
 from selfseg.data.order import share_of
 from selfseg.data.pairs import to_batch
 from selfseg.data.reading import DataConfig
@@ -41,6 +44,7 @@ def batches(
     moving: bool = True,
     background: bool = False,
     starts: Sequence[int] = (0,),
+    follower: Follower | None = None,
 ) -> Generator[FramePairs]:
     """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
 
@@ -48,56 +52,67 @@ def batches(
     `moving`: with motion; otherwise everything is at rest, for a method that sees images alone.
     `background`: with each video's background, for a method that wants it.
     `starts`: the first step of each of the method's rounds, for a collection that grows by them.
+    `follower`: says to which states of the collection the run has moved, and is asked at the end
+    of every epoch whether it moves on; then all workers' streams must be read in step.
 
     Raises:
         UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
         UserError: the collection does not hold what is asked for; while reading: it is damaged.
     """
     share_of(config.batch_size, world_size)
-    dataset = _Batches(
-        collection,
-        config,
-        seed=seed,
-        rank=rank,
-        world_size=world_size,
-        annotated=annotated,
-        moving=moving,
-        background=background,
-        starts=starts,
-    )
-    return _stream(dataset, config.loader_processes, step)
+    asked = _Asked(config, seed, rank, world_size, annotated, moving, background, starts)
+    read = partial(_read, collection, asked)
+    if follower is None:
+        return _stream(read(()), step)
+    return _followed(follower, read(follower.moves), read, step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be read, and by whom; see `batches`."""
+
+    config: DataConfig
+    seed: int
+    rank: int
+    world_size: int
+    annotated: bool
+    moving: bool
+    background: bool
+    starts: Sequence[int]
+
+
+def _read(collection: Collection, asked: _Asked, moves: Sequence[Move]) -> "_Batches":
+    """Return the batches from the last of `moves` on; the first is what the run began with."""
+    wanted = {"annotated": asked.annotated, "moving": asked.moving}
+    if len(moves) <= 1:
+        return _Batches(
+            collection,
+            asked,
+            segments(collection, asked.config, seed=asked.seed, starts=asked.starts, **wanted),
+        )
+    before, now = moves[-2:]
+    earlier = {video.id for video in load_manifest(collection.url, before.manifest).videos}
+    grown = Collection.open(collection.url, now.manifest)
+    last = segment_after(grown, asked.config, earlier, seed=asked.seed, start=now.step, **wanted)
+    return _Batches(grown, asked, (last,))
 
 
 class _Batches(Dataset["FramePairs | UserError"]):
     """One worker's part of each global batch, by its number."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        config: DataConfig,
-        *,
-        seed: int,
-        rank: int,
-        world_size: int,
-        annotated: bool,
-        moving: bool,
-        background: bool,
-        starts: Sequence[int],
-    ) -> None:
-        self.collection, self.config = collection, config
-        self.rank, self.world_size = rank, world_size
-        self.annotated, self.moving, self.background = annotated, moving, background
-        self.segments = segments(
-            collection, config, seed=seed, starts=starts, annotated=annotated, moving=moving
-        )
-        self.starts = [segment.start for segment in self.segments]
-        if background:  # or say at once that there is none
-            collection.background(self.segments[0].first_ordinal)
+    def __init__(self, collection: Collection, asked: _Asked, course: Sequence[Segment]) -> None:
+        self.collection, self.asked, self.course = collection, asked, course
+        self.starts = [segment.start for segment in course]
+        if asked.background:  # or say at once that there is none
+            collection.background(course[0].first_ordinal)
+
+    def segment(self, step: int) -> Segment:
+        """Return the segment that a step lies in."""
+        return self.course[bisect_right(self.starts, step) - 1]
 
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
-        config = self.config
-        segment = self.segments[bisect_right(self.starts, step) - 1]
+        asked, config, segment = self.asked, self.asked.config, self.segment(step)
         try:
             pairs = [
                 draw_pair(
@@ -109,18 +124,39 @@ class _Batches(Dataset["FramePairs | UserError"]):
                     height=config.height,
                     width=config.width,
                     augmentation=config.augmentation,
-                    annotated=self.annotated,
-                    moving=self.moving,
-                    background=self.background,
+                    annotated=asked.annotated,
+                    moving=asked.moving,
+                    background=asked.background,
                 )
-                for sample in segment.part(step, rank=self.rank, world_size=self.world_size)
+                for sample in segment.part(step, rank=asked.rank, world_size=asked.world_size)
             ]
             return to_batch(pairs)
         except UserError as error:
             return error
 
 
-def _stream(dataset: _Batches, processes: int, step: int) -> Generator[FramePairs]:
+def _followed(
+    follower: Follower,
+    batches: _Batches,
+    read: Callable[[Sequence[Move]], _Batches],
+    step: int,
+) -> Generator[FramePairs]:
+    """Yield batches, and others from a step on at which the run moves on to more videos."""
+    stream = _stream(batches, step)
+    try:
+        for number in itertools.count(step):
+            if batches.segment(number).begins_epoch(number) and follower.look(number, read):
+                # With what was prepared of steps that are others now.
+                stream.close()
+                batches = read(follower.moves)
+                stream = _stream(batches, number)
+            yield next(stream)
+    finally:
+        stream.close()
+
+
+def _stream(dataset: _Batches, step: int) -> Generator[FramePairs]:
+    processes = dataset.asked.config.loader_processes
     if not processes:
         for number in itertools.count(step):
             yield _checked(dataset[number])

@@ -170,9 +170,12 @@ def resolve(url: str) -> tuple[str, str]:
     raise UsageError(f"{url}: {problem}; there are {there}")
 
 
-def lineage(collection: str) -> Iterator[tuple[str, Manifest]]:
-    """Yield the newest manifest with its id, the one it grew from, and so on to the first."""
-    manifest_id = newest_id(collection)
+def lineage(collection: str, manifest_id: str | None = None) -> Iterator[tuple[str, Manifest]]:
+    """Yield a manifest with its id, the one it grew from, and so on to the first.
+
+    It is the newest one unless an id is given.
+    """
+    manifest_id = manifest_id or newest_id(collection)
     while manifest_id:
         manifest = load_manifest(collection, manifest_id)
         yield manifest_id, manifest

@@ -49,6 +49,10 @@ class DataConfig(Config):
     """Share of these videos that has arrived in each round of the method, in the order of
     `fraction_seed`: a collection that grows, without copies. None: all are there at once."""
 
+    follow: bool = False
+    """Look at the end of every epoch whether videos have been added to the collection, and go on
+    with all of them; otherwise a run stays with the state of the collection that it began with."""
+
     rehearsal: Share | None = None
     """Share of every batch that is drawn from earlier videos once others have been added; the rest
     is from those that were added last. null: all videos are read alike."""
@@ -84,6 +88,15 @@ class DataConfig(Config):
             raise ValueError(
                 f"fraction {self.fraction:g} goes with no growth, whose shares are of all videos: "
                 "set data.fraction=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _follows_all_of_it(self) -> "DataConfig":
+        if self.follow and (self.growth or self.fraction != 1):
+            raise ValueError(
+                "follow goes on with all that is added, so it goes with no growth and no fraction: "
+                "set data.follow=false, or data.growth=[] and data.fraction=1"
             )
         return self
 

@@ -10,6 +10,7 @@ from selfseg import storage
 from selfseg.errors import UserError
 from selfseg.experiment import of_today
 from selfseg.reporting.scores import lacking
+from selfseg.training.checkpoint import read_course
 from selfseg.training.journal import read_lines
 from selfseg.training.run_folder import RUN
 
@@ -24,6 +25,7 @@ class Run:
     settings, ingest: resolved settings of the experiment, and of the ingest of its collection
     lines: the journal of all workers, in order of steps
     checkpoints: steps that have a committed checkpoint
+    course: from which step on it read which manifest, where it followed a collection that grew
     evaluations: the run's score files by name
     gaps: sentences about what is missing or unreadable
     """
@@ -38,6 +40,7 @@ class Run:
     lines: list[dict[str, Any]]
     checkpoints: list[int]
     evaluations: dict[str, dict[str, Any]]
+    course: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
 
     @property
@@ -61,6 +64,7 @@ def read_run(url: str) -> Run:
         lines=read_lines(url),
         checkpoints=_committed(names),
         evaluations=evaluations,
+        course=read_course(url),
         gaps=gaps,
     )
 

@@ -209,6 +209,7 @@ def _spent(clock: Clock) -> Spent:
 
 def _data(run: Run, gallery: Gallery) -> Pairs:
     known = [("collection", run.collection), ("manifest", run.manifest)]
+    known += [(f"from step {move['step']} on", move["manifest"]) for move in run.course[1:]]
     if gallery.videos:
         known += [
             ("videos", wording.count(len(gallery.videos))),

@@ -11,6 +11,7 @@ from selfseg.data.manifest import load_manifest
 from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting.collect import read_facts
+from selfseg.training.checkpoint import read_course
 
 OPTIONS = ("view", "round", "augment", "crf", "gaps")
 """What an evaluation may choose anew for the same run; options of the command by these names."""
@@ -96,7 +97,9 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
     told = read_facts(url)
     facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
     if count_videos:
-        manifest = load_manifest(told["collection"], told["manifest"])
+        course = read_course(url)
+        newest = course[-1]["manifest"] if course else told["manifest"]
+        manifest = load_manifest(told["collection"], newest)
         read = chosen_videos(
             manifest,
             facts.get("data.videos"),

@@ -1,6 +1,7 @@
 """Training on Ray: one function that launches a run, one that is each of its workers."""
 
 import socket
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import torch
 import torch.distributed as dist
 
 from selfseg import storage
+from selfseg.contracts import FramePairs, Method
 from selfseg.data.collection import Collection
+from selfseg.data.following import Follower
 from selfseg.data.loader import batches
 from selfseg.data.manifest import manifest_url, newest_id
 from selfseg.data.order import share_of
@@ -18,10 +21,11 @@ from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, 
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
+from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.session import Plan
 from selfseg.training.wandb_log import WandbLog, WandbMode
-from selfseg.training.worker import AcceleratedWorker, set_up_process
+from selfseg.training.worker import AcceleratedWorker, Worker, set_up_process
 
 
 def train(
@@ -58,7 +62,7 @@ def train(
     if wandb is not None:
         wandb_log.check(run_url, wandb)
     begun = run_folder.read_record(run_url)
-    collection = _open_collection(collection_url, begun)
+    collection = _open_collection(collection_url, begun, follows=config.data.follow)
     storage.probe(run_url)
     record = record_of(config, collection, begun)
     run_folder.claim(run_url, record, command=command)
@@ -103,19 +107,7 @@ def train_worker(payload: dict[str, Any]) -> None:
     worker = AcceleratedWorker(config.loop.precision)
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
-    collection = Collection.open(record.collection, record.manifest)
-    open_batches = partial(
-        batches,
-        collection,
-        config.data,
-        seed=config.seed,
-        rank=worker.rank,
-        world_size=worker.world_size,
-        annotated=method.supervised,
-        moving=method.wants_motion,
-        background=method.wants_background,
-        starts=(0, *round_ends(method.phases).values())[: len(config.data.growth) or 1],
-    )
+    follower = _follower(record, worker, payload["audience"]) if config.data.follow else None
     plan = Plan(
         payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]
     )
@@ -124,19 +116,56 @@ def train_worker(payload: dict[str, Any]) -> None:
     session.run(
         plan,
         method,
-        lambda step: open_batches(step=step),
+        _reader(record, config, method, worker, follower),
         worker=worker,
         audience=payload["audience"],
         log=log,
         begin=partial(begin, method, config),
+        course=follower,
     )
 
 
-def _open_collection(collection_url: str, begun: RunRecord | None) -> Collection:
+def _reader(
+    record: RunRecord,
+    config: ExperimentConfig,
+    method: Method,
+    worker: Worker,
+    follower: Follower | None,
+) -> Callable[[int], Iterator[FramePairs]]:
+    """Return what opens a worker's batches from a step on."""
+    ends = round_ends(method.phases).values()
+    opened = partial(
+        batches,
+        Collection.open(record.collection, record.manifest),
+        config.data,
+        seed=config.seed,
+        rank=worker.rank,
+        world_size=worker.world_size,
+        annotated=method.supervised,
+        moving=method.wants_motion,
+        background=method.wants_background,
+        starts=(0, *ends)[:-1] if config.data.growth else (0,),
+        follower=follower,
+    )
+    return lambda step: opened(step=step)
+
+
+def _follower(record: RunRecord, worker: Worker, audience: Audience) -> Follower:
+    """Let worker 0 look whether the run's collection has grown, and tell of it."""
+    return Follower(
+        record.collection,
+        record.manifest,
+        looks=worker.rank == 0,
+        agree=lambda text: worker.gather(text)[0],
+        tell=lambda line: audience.report(Report(0, 0, notes=(line,))),
+    )
+
+
+def _open_collection(collection_url: str, begun: RunRecord | None, *, follows: bool) -> Collection:
     """Open what the run began with, also once the collection has grown; else what the URL names."""
     if begun is None or not storage.exists(manifest_url(collection_url, begun.manifest)):
         return Collection.open(collection_url)
-    if begun.manifest != newest_id(collection_url):
+    if not follows and begun.manifest != newest_id(collection_url):
         print(  # noqa: T201
             f"{collection_url}: has grown; the run goes on with manifest {begun.manifest[:16]}, "
             "which it began with"

@@ -209,6 +209,8 @@ def _trial(
 ) -> Trial:
     own = {**changes, **cell.changes, **dict.fromkeys(sweep.seeded, seed)}
     config = read_recipe(cell.recipe).override(own)
+    if config.data.follow:
+        raise UsageError("data.follow: all trials of a sweep learn from one state: set it to false")
     measure = replace(sweep.measure, rounds=cell.rounds or sweep.measure.rounds)
     told = {
         "settings": config.model_dump(mode="json"),

@@ -4,7 +4,7 @@
         method.safetensors    players' weights
         average.safetensors   running mean of them, if the run keeps one; prediction uses it
         optimisers.pt         optimisers and the worker's state; read with weights_only
-        progress.json         steps taken and skipped
+        progress.json         steps taken and skipped; where the run moved to more data
         settings.json         what the run was started with (`RunRecord`)
         COMMIT.json           sha256 and size of each file above, and versions; written last
 
@@ -16,7 +16,7 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -60,7 +60,10 @@ class RunRecord(Config):
 
 @dataclass(frozen=True, slots=True)
 class TrainingState:
-    """A run between two steps. Tensors may live on any device."""
+    """A run between two steps. Tensors may live on any device.
+
+    course: where it moved to newer states of what it reads, in JSON's types; empty: it does not
+    """
 
     step: int
     skipped: int
@@ -68,6 +71,7 @@ class TrainingState:
     average: Mapping[str, Tensor] | None
     optimisers: Mapping[str, Any]
     worker: Mapping[str, Any]
+    course: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +95,13 @@ def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
     storage.delete_tree(url)
     buffer = io.BytesIO()
     torch.save({"optimisers": state.optimisers, "worker": state.worker}, buffer)
+    progress: dict[str, Any] = {"step": state.step, "skipped": state.skipped}
+    if state.course:
+        progress["course"] = list(state.course)
     files = {
         WEIGHTS: _pack(state.weights),
         OPTIMISERS: buffer.getvalue(),
-        PROGRESS: _to_json({"step": state.step, "skipped": state.skipped}),
+        PROGRESS: _to_json(progress),
         SETTINGS: _to_json(record.model_dump(mode="json")),
     }
     if state.average is not None:
@@ -126,6 +133,7 @@ def load(url: str) -> tuple[TrainingState, RunRecord]:
             average=safetensors.torch.load(files[AVERAGE]) if AVERAGE in files else None,
             optimisers=rest["optimisers"],
             worker=rest["worker"],
+            course=progress.get("course", ()),
         )
         return state, RunRecord.parse(json.loads(files[SETTINGS]), origin=url)
     except FOREIGN as error:
@@ -155,6 +163,16 @@ def read_inference(url: str) -> Inference:
         )
     except FOREIGN as error:
         raise _foreign(url, error) from None
+
+
+def read_course(run_url: str) -> list[dict[str, Any]]:
+    """Return where a run moved to newer states of what it reads, as its newest checkpoint knows."""
+    for url in committed(run_url)[-1:]:
+        try:
+            return json.loads(storage.read(storage.join(url, PROGRESS))).get("course", [])
+        except (storage.MissingObject, ValueError):
+            break
+    return []
 
 
 def committed(run_url: str) -> list[str]:

@@ -1,10 +1,11 @@
 """One worker's part of a run: resume, train, save, keep the journal. No Ray, no paper."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -22,6 +23,18 @@ from selfseg.training.worker import Worker
 
 REPORT_S = 1.0
 """Shortest time between two reports: reading numbers off a GPU makes it wait."""
+
+
+class Course(Protocol):
+    """Which states of what it reads a run has come to, and when: a checkpoint keeps it."""
+
+    def state(self) -> Sequence[Mapping[str, Any]]:
+        """Return what the batches of a resumed run depend on besides its step."""
+        ...
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what `state` returned."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,7 @@ def run(
     log: CurveLog | None = None,
     optimisers: dict[str, Optimizer] | None = None,
     begin: Callable[[], None] | None = None,
+    course: Course | None = None,
 ) -> None:
     """Train `method` as far as planned, from the newest checkpoint of the run if there is one.
 
@@ -64,12 +78,11 @@ def run(
         log: gets curves, from worker 0.
         optimisers: by player; None: those of the plan.
         begin: sets initial weights if there is no checkpoint; None: the method's own.
+        course: of the batches, restored before they are opened; None: there is nothing to restore.
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(
-        method, optimisers, plan, worker, begin or partial(method.initialise, tuple(method.players))
-    )
+    trainee = Trainee(method, optimisers, plan, worker, begin, course=course)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
@@ -131,14 +144,17 @@ class Trainee:
         optimisers: dict[str, Optimizer],
         plan: Plan,
         worker: Worker,
-        begin: Callable[[], None],
+        begin: Callable[[], None] | None,
+        *,
+        course: Course | None,
     ) -> None:
         self.progress = Progress()
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
-        self._plan, self._worker, self._begin = plan, worker, begin
+        self._plan, self._worker, self._course = plan, worker, course
+        self._begin = begin or partial(method.initialise, tuple(method.players))
         self._phase_ends = {phase.stop for phase in method.phases}
         self._kept = {phase.stop for phase in method.phases if phase.completes is not None}
         # The loop puts wrappers in the place of players; these stay what they are.
@@ -217,6 +233,7 @@ class Trainee:
             average=None if average is None else average.module.state_dict(),
             optimisers={name: each.state_dict() for name, each in self._optimisers.items()},
             worker=self._worker.state(),
+            course=self._course.state() if self._course else (),
         )
 
     def _restore(self, saved: TrainingState) -> None:
@@ -228,6 +245,8 @@ class Trainee:
             self._average.module.load_state_dict(dict(saved.average))
             self._average.n_averaged.fill_(1)  # anything but 0: the mean has begun
         self._worker.restore(dict(saved.worker))
+        if self._course and saved.course:
+            self._course.restore(saved.course)
 
 
 class Meter:

@@ -17,6 +17,7 @@ from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.cache import fetch
 from selfseg.data.collection import Collection
+from selfseg.data.following import Follower
 from selfseg.data.loader import batches
 from selfseg.data.manifest import shard_url
 from selfseg.data.reading import DataConfig
@@ -179,3 +180,34 @@ def test_many_processes_fetch_one_object_and_none_sees_a_part_of_it(tmp_path):
 def fetch_into(cache: Path, url: str, sha256: str) -> str:
     os.environ["SELFSEG_CACHE"] = str(cache)
     return hashlib.sha256(fetch(url, sha256).read_bytes()).hexdigest()
+
+
+def test_what_was_prepared_before_a_run_moved_on_is_not_read(tmp_path):
+    config = CONFIG.override({"follow": True, "rehearsal": 0})
+
+    def keys(loader_processes: int) -> list[tuple[str, ...]]:
+        url = str(tmp_path / str(loader_processes))
+        first = write_collection(url, {"swan": SCENES["swan"]}).id
+        follower = Follower(url, first, looks=True, agree=str, tell=lambda line: None)
+        endless = batches(
+            Collection.open(url),
+            config.override({"loader_processes": loader_processes}),
+            seed=5,
+            step=0,
+            rank=0,
+            world_size=1,
+            follower=follower,
+        )
+        found = [next(endless).keys]
+        write_collection(url, SCENES)
+        found += [batch.keys for batch in islice(endless, STEPS)]
+        endless.close()
+        return found
+
+    alone = keys(0)
+    # 8 samples, two batches of 4.
+    assert [{key.partition("-")[0] for key in batch} for batch in alone] == [
+        *[{"swan"}] * 2,
+        *[{"car"}] * (STEPS - 1),
+    ]
+    assert keys(2) == alone

@@ -1,7 +1,7 @@
 """A run and the collection it learns from, which grows or of which it sees a part."""
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ import torch
 
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection
+from selfseg.data.manifest import lineage
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig
+from selfseg.reporting import results
+from selfseg.reporting.collect import read_run
 from selfseg.runtime import ray_train
 from selfseg.training import checkpoint, run_folder
 from tests.exact_collection import write_collection
-from tests.synthetic import moving_disc
+from tests.synthetic import Scene, moving_disc
 from tests.toy import Listener
 from tests.unit.methods.small_proposal import SMALL
 
@@ -30,20 +33,35 @@ CONFIG = ExperimentConfig.model_validate(
 )
 FEW = {"swan": moving_disc(5), "car": moving_disc(4, seed=5)}
 MORE = {**FEW, "dog": moving_disc(6, seed=8)}
+MOST = {**MORE, "cat": moving_disc(3, seed=9)}
+FOLLOWING = CONFIG.override(
+    {
+        "data.follow": True,
+        "data.augmentation.reverse": 0,
+        "loop.steps": 10,
+        "loop.checkpoint_every": 2,
+        "loop.keep_checkpoints": 9,
+    }
+)
+FEW_SAMPLES = 4 + 3
+"""A video's last frame has no next one."""
 
 
 @pytest.fixture(autouse=True)
 def in_this_process(monkeypatch):
     """Train where the test runs instead of on Ray."""
 
+    listener = Listener()
+
     def work(payload, workers):
         assert workers == 1
-        ray_train.train_worker({**payload, "audience": Listener()})
+        ray_train.train_worker({**payload, "audience": listener})
 
     monkeypatch.setattr(ray_train, "connect", lambda workers: None)
     monkeypatch.setattr(ray_train, "_launch", work)
     # It would settle torch's threads and modes for all tests that come later.
     monkeypatch.setattr(ray_train, "set_up_process", lambda *_, **__: 1)
+    return listener
 
 
 def train(run: Path, collection_url: str, config: ExperimentConfig = CONFIG) -> None:
@@ -69,12 +87,12 @@ def begin(run: Path, collection_url: str, monkeypatch, config: ExperimentConfig 
     assert checkpoint.committed(str(run)) == [checkpoint.step_url(str(run), 2)]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return dict(checkpoint.load(checkpoint.step_url(str(run), STEPS))[0].weights)
+def weights(run: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.load(checkpoint.step_url(str(run), step))[0].weights)
 
 
-def assert_bit_equal(one: Path, other: Path) -> None:
-    first, second = weights(one), weights(other)
+def assert_bit_equal(one: Path, other: Path, step: int = STEPS) -> None:
+    first, second = weights(one, step), weights(other, step)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
 
@@ -146,3 +164,112 @@ def test_a_run_on_a_subset_goes_on_bit_for_bit_and_not_on_another(tmp_path, monk
         train(tmp_path / "run", url, part.override({"data.fraction_seed": 1}))
     train(tmp_path / "run", url, part)
     assert_bit_equal(tmp_path / "run", tmp_path / "undisturbed")
+
+
+def growing(monkeypatch, url: str, additions: dict[int, dict[str, Scene]]) -> list[list[str]]:
+    """Write more videos just before a step's batch is read; return whose frames each step reads."""
+    batches, left = ray_train.batches, dict(additions)
+    seen: list[list[str]] = []
+
+    def watched(*arguments, step: int, **options) -> Iterator[FramePairs]:
+        stream = batches(*arguments, step=step, **options)
+        del seen[step:]
+        for number in count(step):
+            if scenes := left.pop(number, None):
+                write_collection(url, scenes, gaps=(1,))
+            batch = next(stream)
+            seen.append([key.partition("-")[0] for key in batch.keys])
+            yield batch
+
+    monkeypatch.setattr(ray_train, "batches", watched)
+    return seen
+
+
+def course(run: Path) -> list[tuple[int, str]]:
+    return [(move["step"], move["manifest"]) for move in read_run(str(run)).course]
+
+
+def ids(url: str) -> list[str]:
+    return [manifest_id for manifest_id, _ in lineage(url)][::-1]
+
+
+def test_a_run_that_follows_moves_on_where_an_epoch_ends(tmp_path, monkeypatch, in_this_process):
+    url, run = str(tmp_path / "c"), tmp_path / "run"
+    write_collection(url, FEW, gaps=(1,))
+    seen = growing(monkeypatch, url, {1: MORE, 5: MOST})
+    train(run, url, FOLLOWING)
+    # 7 samples in batches of 3: step 3 is the first that begins in the second epoch; then 12, and
+    # 4 steps, in which every sample is read once.
+    assert -(-FEW_SAMPLES // 3) == 3
+    assert course(run) == list(zip((0, 3, 7), ids(url), strict=True))
+    assert set().union(*seen[:3]) == set(FEW)
+    assert set().union(*seen[3:7]) == set(MORE)
+    assert "cat" in set().union(*seen[7:])
+    assert in_this_process.notes() == [
+        f"step {step}: the collection has grown by 1 videos; the run goes on with manifest "
+        f"{manifest_id[:16]}"
+        for step, manifest_id in course(run)[1:]
+    ]
+    scored = results.read_run(str(run), count_videos=True)
+    assert scored.facts["collection.videos"] == len(MOST)
+
+
+def test_a_run_that_follows_rehearses(tmp_path, monkeypatch):
+    url = str(tmp_path / "c")
+    write_collection(url, FEW, gaps=(1,))
+    seen = growing(monkeypatch, url, {0: MORE})
+    config = FOLLOWING.override({"data.rehearsal": 0.3, "data.batch_size": 4})
+    train(tmp_path / "run", url, config)
+    assert course(tmp_path / "run")[1][0] == 2
+    # 0.3 of 4 is 1.
+    assert [videos.count("dog") for videos in seen] == [0, 0, *[3] * 8]
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5, 8, 9])
+def test_stopped_before_or_after_a_move_it_goes_on_bit_for_bit(tmp_path, monkeypatch, stop):
+    additions = {1: MORE, 5: MOST}
+    for name in ("whole", "broken"):
+        write_collection(str(tmp_path / f"{name}-c"), FEW, gaps=(1,))
+    with monkeypatch.context() as patch:
+        growing(patch, str(tmp_path / "whole-c"), additions)
+        train(tmp_path / "whole", str(tmp_path / "whole-c"), FOLLOWING)
+    broken, url = tmp_path / "broken", str(tmp_path / "broken-c")
+    with monkeypatch.context() as patch:
+        growing(patch, url, additions)
+        break_down_after(stop, patch)
+        with pytest.raises(ConnectionAbortedError):
+            train(broken, url, FOLLOWING)
+    assert checkpoint.committed(str(broken))[-1] == checkpoint.step_url(
+        str(broken), stop - stop % 2
+    )
+    with monkeypatch.context() as patch:
+        growing(patch, url, {step: each for step, each in additions.items() if step >= stop})
+        train(broken, url, FOLLOWING)
+    assert course(broken) == course(tmp_path / "whole")
+    assert_bit_equal(broken, tmp_path / "whole", 10)
+
+
+def test_following_a_collection_that_stays_as_it_is_changes_nothing(tmp_path):
+    url = str(tmp_path / "c")
+    write_collection(url, FEW, gaps=(1,))
+    train(tmp_path / "follows", url, FOLLOWING)
+    train(tmp_path / "stays", url, FOLLOWING.override({"data.follow": False}))
+    assert_bit_equal(tmp_path / "follows", tmp_path / "stays", 10)
+
+
+def test_a_manifest_that_did_not_grow_from_the_runs_own_is_not_followed(
+    tmp_path, monkeypatch, in_this_process
+):
+    url = str(tmp_path / "c")
+    old = write_collection(url, FEW, gaps=(1,)).id
+    (tmp_path / "c" / "LATEST").unlink()
+    stranger = write_collection(url, MORE, gaps=(1,))
+    assert stranger.parent is None
+    seen = growing(monkeypatch, url, {})
+    train(tmp_path / "run", f"{url}@{old[:8]}", FOLLOWING)
+    assert in_this_process.notes() == [
+        f"{url}: the run does not go on with manifest {stranger.id[:16]}: it did not grow from "
+        f"{old[:16]}, which the run reads"
+    ]
+    assert set().union(*seen) == set(FEW)
+    assert course(tmp_path / "run") == [(0, old)]

@@ -72,6 +72,11 @@ def test_a_setting_that_does_not_exist_is_named(tmp_path):
         plan(misspelt, output=str(tmp_path), seeds=1, changes={}, depends_on={})
 
 
+def test_no_trial_may_leave_the_state_of_the_collection_that_all_learn_from(tmp_path):
+    with pytest.raises(UsageError, match=r"^data.follow: all trials of a sweep learn from one"):
+        trials_of(tmp_path, changes={"data.follow": True})
+
+
 def test_another_collection_or_another_setting_makes_another_trial(tmp_path):
     one = trials_of(tmp_path)[0]
     same = trials_of(tmp_path)[0]
