@@ -60,6 +60,11 @@ class ExperimentConfig(Config):
     start: dict[str, str] = Field(default_factory=dict)
     """Players that begin with the weights they have in another run: its URL, by player."""
 
+    @property
+    def round_ends(self) -> dict[int, int]:
+        """After how many steps each of the method's rounds is complete; no rounds: empty."""
+        return round_ends(_phases(self.method))
+
     @model_validator(mode="after")
     def _fits_its_phases(self) -> Self:
         phases = _phases(self.method)
@@ -261,7 +266,7 @@ def round_checkpoint(run_url: str, number: int) -> str:
     if record is None:
         raise UserError(f"{run_url}: no run here, so no rounds: name the --run of `selfseg train`")
     config = ExperimentConfig.parse(record.settings, origin=run_url)
-    ends = round_ends(_phases(config.method))
+    ends = config.round_ends
     if number not in ends:
         known = f"has rounds {min(ends)} to {max(ends)}" if ends else "has no rounds"
         raise UsageError(f"--round {number}: {run_url} {known}")

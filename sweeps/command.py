@@ -26,8 +26,10 @@ from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
 from selfseg.runtime.sweep import Ran, run, scheduler, slots
 from selfseg.runtime.trial import Work, check_folders, experiment, score_test
+from selfseg.sweep import growing
 from selfseg.sweep.choice import Chosen, choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
+from selfseg.sweep.growing import Moment, moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_result
@@ -36,6 +38,8 @@ from selfseg.training import wandb_log
 
 TABLE, NUMBERS = "results.csv", "results.parquet"
 """The same rows: to be looked at, and to be computed with."""
+
+GROWING = "growing.csv"
 
 
 def main(build: Callable[[Size], Sweep], arguments: Sequence[str] | None = None) -> None:
@@ -76,7 +80,9 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         retries=args.retries,
         console=page(),
     )
-    show(sweep, trials, ran.failures, output, chosen_of(sweep, trials, ground, args))
+    found = moments(trials, results_of(trials), collection.manifest) if sweep.continual else []
+    chosen = chosen_of(sweep, trials, ground, args)
+    show(sweep, trials, ran.failures, output, chosen=chosen, found=found, changes=args.set)
     account(ran, output, len(trials))
 
 
@@ -85,7 +91,6 @@ def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, grou
     return experiment(
         state_of(collection),
         ground,
-        sweep.measure,
         workers=args.workers,
         beside=slots(args.workers),
         command=shlex.join(["python", *sys.argv]),
@@ -116,18 +121,33 @@ def show(
     trials: Sequence[Trial],
     failures: Sequence[Failure],
     output: str,
+    *,
     chosen: Chosen | None,
+    found: Sequence[Moment],
+    changes: Sequence[str],
 ) -> None:
-    """Write the table of trials and the report, and print the paper's table."""
+    """Write the tables of trials and of what `found` says, and the report; print our table."""
     results = results_of(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
     storage.write(storage.join(output, NUMBERS), as_parquet(trials, results, failures))
+    if found:
+        storage.write(storage.join(output, GROWING), growing.as_csv(found).encode())
     page().print(as_table(sweep, compared(sweep, trials, results)))
     if chosen is not None:
         name = sweep.measure.name
         scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
         print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
-    print(write_sweep_report(output, sweep, trials, results, failures=failures, chosen=chosen))
+    report = write_sweep_report(
+        output,
+        sweep,
+        trials,
+        results,
+        failures=failures,
+        chosen=chosen,
+        moments=found,
+        changes=changes,
+    )
+    print(report)
 
 
 def ground_of(sweep: Sweep, args: argparse.Namespace, collection: Collection) -> Ground:

@@ -38,7 +38,7 @@ def sweep(size: Size) -> Sweep:
         # Human3.6M gives no masks to everyone; --score-on or --benchmark say what there is.
         benchmark="ski-ptz",
         splits=("val", "test"),
-        halving=Halving(after="method.inpainter_steps"),
+        halving=Halving(after=("method.inpainter_steps", "method.warmup_steps")),
     )
 
 

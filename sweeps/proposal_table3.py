@@ -40,7 +40,7 @@ def sweep(size: Size) -> Sweep:
         benchmark="ski-ptz",
         splits=("val", "test"),
         seeds=3,
-        halving=Halving(after="method.inpainter_steps"),
+        halving=Halving(after=("method.inpainter_steps", "method.warmup_steps")),
     )
 
 

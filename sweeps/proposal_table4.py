@@ -24,7 +24,7 @@ def sweep(size: Size) -> Sweep:
         benchmark="ski-ptz",
         splits=("val", "test"),
         # Inpainters learn first, and are alike in all cells.
-        halving=Halving(rungs=3, factor=3, after="method.inpainter_steps"),
+        halving=Halving(rungs=3, factor=3, after=("method.inpainter_steps", "method.warmup_steps")),
     )
 
 

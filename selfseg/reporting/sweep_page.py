@@ -2,25 +2,31 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
+from statistics import fmean
 
 from selfseg import storage
+from selfseg.contracts import View
 from selfseg.reporting import wording
-from selfseg.reporting.curves import HEIGHT, WIDTH, Tick, axis_ticks
-from selfseg.reporting.papers import find_table
 from selfseg.reporting.render import environment
 from selfseg.reporting.report import REPORT
-from selfseg.reporting.sweep_table import Compared, Direction, cell_means, compared, direction
+from selfseg.reporting.sweep_curves import Curve, Spot, draw, mean_text
+from selfseg.reporting.sweep_growing import Growing, growing
+from selfseg.reporting.sweep_table import (
+    Compared,
+    Direction,
+    caption_of,
+    cell_means,
+    compared,
+    direction,
+)
 from selfseg.sweep.choice import Chosen
+from selfseg.sweep.growing import Moment
 from selfseg.sweep.plan import Cell, Sweep, Trial
 from selfseg.sweep.results import Failure, Result
 
-MARGIN = 0.12
-"""Of the range of scores, above and below what a curve shows."""
-
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class Square:
     """One cell of a heat map; shade: 0 the least score, 1 the greatest; None: no score yet."""
 
     text: str
@@ -30,33 +36,12 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """Scores by two axes: rows by name, each with its spots in the order of `columns`."""
+    """Scores by two axes: rows by name, each with its squares in the order of `columns`."""
 
     rows_axis: str
     columns_axis: str
     columns: list[str]
-    rows: dict[str, list[Spot]]
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Mean and deviation of a cell, in the drawing's units; no height where there is one run."""
-
-    x: float
-    y: float
-    low: float
-    high: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Scores by one axis of numbers."""
-
-    axis: str
-    bars: list[Bar]
-    x_ticks: list[Tick]
-    y_ticks: list[Tick]
+    rows: dict[str, list[Square]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +49,30 @@ class SweepPage:
     """All that the report shows.
 
     best_threshold: see `Measure`
+    column: of the paper's table; None: no paper has one
+    view: that is scored; None: what a method calls best
+    changes: settings that are not the recipes', in all trials, as `--set` has them
     test: of the chosen cell, the mean and each run's; None: nothing was chosen yet
     """
 
     title: str
     caption: str
-    column: str
+    column: str | None
     measure: str
     best_threshold: bool
+    view: View | None
     num_over: int
     seconds: str
     rows: list[Compared]
     direction: Direction
     heat_map: HeatMap | None
     curve: Curve | None
+    growing: Growing | None
     chosen: Chosen | None
     test: tuple[float, list[float]] | None
     validation: str
     trials: list[tuple[Trial, Result | None, str]]
+    changes: Sequence[str] = ()
     failures: list[Failure] = field(default_factory=list)
 
 
@@ -93,9 +84,19 @@ def write_sweep_report(
     *,
     failures: Sequence[Failure],
     chosen: Chosen | None,
+    moments: Sequence[Moment] = (),
+    changes: Sequence[str] = (),
 ) -> str:
     """Write the report of a sweep, finished or not, into its folder; return its URL."""
-    page = compose(sweep, trials, results, failures=failures, chosen=chosen)
+    page = compose(
+        sweep,
+        trials,
+        results,
+        failures=failures,
+        chosen=chosen,
+        moments=moments,
+        changes=changes,
+    )
     url = storage.join(output, REPORT)
     storage.write(url, environment().get_template("sweep.html").render(page=page).encode())
     return url
@@ -108,6 +109,8 @@ def compose(
     *,
     failures: Sequence[Failure],
     chosen: Chosen | None,
+    moments: Sequence[Moment] = (),
+    changes: Sequence[str] = (),
 ) -> SweepPage:
     """Put together what the report shows."""
     cells = list({trial.cell.name: trial.cell for trial in trials}.values())
@@ -118,20 +121,23 @@ def compose(
     benchmarks = {result.records[-1].get("benchmark") for result in found}
     return SweepPage(
         title=sweep.table,
-        caption=find_table(sweep.table)[0].caption,
+        caption=caption_of(sweep),
         column=sweep.column,
         measure=sweep.measure.name,
         best_threshold=sweep.measure.best_threshold,
+        view=sweep.measure.view,
         num_over=len(found),
         seconds=wording.duration(sum(each.seconds + each.scoring_s for each in found)),
         rows=rows,
         direction=direction(rows),
         heat_map=heat_map(cells, scores, chosen.cell if chosen else None),
-        curve=curve(cells, scores),
+        curve=curve(sweep.measure.name, cells, scores),
+        growing=growing(moments),
         chosen=chosen,
         test=_test(sweep, chosen),
         validation=", ".join(sorted(filter(None, benchmarks))) or "nothing yet",
         trials=[(trial, results.get(trial.name), causes.get(trial.name, "")) for trial in trials],
+        changes=changes,
         failures=list(failures),
     )
 
@@ -150,47 +156,29 @@ def heat_map(
     means = {name: fmean(values) for name, values in scores.items()}
     low, high = min(means.values(), default=0.0), max(means.values(), default=1.0)
 
-    def spot(row: str, column: str) -> Spot:
+    def square(row: str, column: str) -> Square:
         name = named.get((row, column), "")
         if name not in means:
-            return Spot("", None, chosen=False)
+            return Square("", None, chosen=False)
         shade = (means[name] - low) / (high - low) if high > low else 1.0
-        return Spot(_mean_text(scores[name]), shade, chosen=name == chosen)
+        return Square(mean_text(scores[name]), shade, chosen=name == chosen)
 
-    spots = {row: [spot(row, column) for column in columns] for row in rows}
-    return HeatMap(down, across, columns, spots)
+    squares = {row: [square(row, column) for column in columns] for row in rows}
+    return HeatMap(down, across, columns, squares)
 
 
-def curve(cells: Sequence[Cell], scores: Mapping[str, Sequence[float]]) -> Curve | None:
+def curve(
+    measure: str, cells: Sequence[Cell], scores: Mapping[str, Sequence[float]]
+) -> Curve | None:
     """Draw means with their deviations; None: the cells are not points of one axis of numbers."""
     axes = {tuple(cell.labels) for cell in cells}
-    places = _numbers(cells) if len(axes) == 1 and len(next(iter(axes))) == 1 else {}
-    known = {name: scores[name] for name in places if name in scores}
-    if len(known) < 2:
+    if len(axes) != 1 or len(next(iter(axes))) != 1:
         return None
-    spread = {name: stdev(each) if len(each) > 1 else 0.0 for name, each in known.items()}
-    means = {name: fmean(each) for name, each in known.items()}
-    low = min(means[name] - spread[name] for name in known)
-    high = max(means[name] + spread[name] for name in known)
-    margin = MARGIN * (high - low) or 0.01
-    low, high = low - margin, high + margin
-    left, right = 0.0, max(places.values()) * (1 + MARGIN)
-
-    def height(value: float) -> float:
-        return HEIGHT * (high - value) / (high - low)
-
-    bars = [
-        Bar(
-            x=WIDTH * (places[name] - left) / (right - left),
-            y=height(means[name]),
-            low=height(means[name] - spread[name]),
-            high=height(means[name] + spread[name]),
-            label=f"{name}: {_mean_text(each)}",
-        )
-        for name, each in sorted(known.items(), key=lambda item: places[item[0]])
+    ((axis,),) = axes
+    spots = [
+        Spot(name, place, scores[name]) for name, place in _numbers(cells).items() if name in scores
     ]
-    (axis,) = next(iter(axes))
-    return Curve(axis, bars, axis_ticks(left, right, 5), axis_ticks(low, high, 4))
+    return draw(measure, axis, {"": spots})
 
 
 def _numbers(cells: Sequence[Cell]) -> dict[str, float]:
@@ -199,11 +187,6 @@ def _numbers(cells: Sequence[Cell]) -> dict[str, float]:
         return {cell.name: float(next(iter(cell.labels.values()))) for cell in cells}
     except ValueError:
         return {}
-
-
-def _mean_text(values: Sequence[float]) -> str:
-    spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{fmean(values):.3f}{spread}"
 
 
 def _test(sweep: Sweep, chosen: Chosen | None) -> tuple[float, list[float]] | None:

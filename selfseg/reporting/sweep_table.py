@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from selfseg.sweep.results import Result
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One row of the paper's table, and one of our cells.
+    """One row of the paper's table, and one of our cells; of a table of ours, the cell alone.
 
     paper: as printed
     cell: ours that stands beside it; empty: none does yet
@@ -61,6 +62,8 @@ def compared(
 
     Several cells may stand beside one row: it comes once for each, in order.
     """
+    if sweep.column is None:
+        return _by_cell(trials, results)
     published, _ = find_table(sweep.table)
     unit = PER_CENT if published.in_per_cent else SHARE
     column = published.columns.index(sweep.column)
@@ -96,23 +99,32 @@ def direction(rows: Sequence[Compared]) -> Direction:
 
 def as_table(sweep: Sweep, rows: Sequence[Compared]) -> Table:
     """Return what the terminal shows."""
-    published, _ = find_table(sweep.table)
     cut = ", each trial at its best threshold there" if sweep.measure.best_threshold else ""
+    agreement = f" {direction(rows)}." if sweep.column else ""
     table = Table(
-        title=Text(f"{sweep.table}: {published.caption}"),
-        caption=Text(f"Ours: {sweep.measure.name} on the validation part{cut}. {direction(rows)}."),
+        title=Text(f"{sweep.table}: {caption_of(sweep)}"),
+        caption=Text(f"Ours: {sweep.measure.name} on the validation part{cut}.{agreement}"),
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column(Text(published.stub))
+    if sweep.column:
+        table.add_column(Text(find_table(sweep.table)[0].stub))
     table.add_column("cell")
-    for heading in (f"paper, {sweep.column}", "ours", "runs"):
+    if sweep.column:
+        table.add_column(Text(f"paper, {sweep.column}"), justify="right")
+    for heading in ("ours", "runs"):
         table.add_column(Text(heading), justify="right")
     for row in rows:
         count = str(len(row.ours.values)) if row.ours.values else ""
         stopped = f", {row.unfinished} stopped" if row.unfinished else ""
-        table.add_row(row.label, row.cell, row.paper, row.ours.text(0, ""), count + stopped)
+        known = (row.label, row.cell, row.paper) if sweep.column else (row.cell,)
+        table.add_row(*known, row.ours.text(0, ""), count + stopped)
     return table
+
+
+def caption_of(sweep: Sweep) -> str:
+    """Say what a sweep's table shows, in the paper's words where it is a paper's."""
+    return find_table(sweep.table)[0].caption if sweep.column else sweep.caption
 
 
 def cell_means(
@@ -124,6 +136,18 @@ def cell_means(
         if trial.name in results:
             found.setdefault(trial.cell.name, []).append(results[trial.name].score)
     return {name: tuple(scores) for name, scores in found.items()}
+
+
+def _by_cell(trials: Sequence[Trial], results: Mapping[str, Result]) -> list[Compared]:
+    stopped = Counter(
+        trial.cell.name
+        for trial in trials
+        if trial.name in results and results[trial.name].status != "finished"
+    )
+    return [
+        Compared("", "", name, Cell(scores, "", SHARE), stopped[name])
+        for name, scores in cell_means(trials, results).items()
+    ]
 
 
 def _beside(

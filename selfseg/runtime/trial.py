@@ -1,7 +1,7 @@
 """One trial of a sweep: trained and scored rung by rung, from wherever it was stopped."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from selfseg.runtime import ray_train
 from selfseg.runtime.launch import gpus_for
 from selfseg.runtime.tasks import each
 from selfseg.sweep.plan import Halving, Measure, Trial
-from selfseg.sweep.results import Result, read_result, slim, write_result
+from selfseg.sweep.results import Result, of_videos, read_result, slim, write_result
 from selfseg.sweep.scoring import Ground, score
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.journal import read_lines
@@ -25,12 +25,10 @@ class Work:
 
     train: trains a trial up to a step, from its newest checkpoint
     score: scores it there; returns records, of which the last ranks
-    measure: by what
     """
 
     train: Callable[[Trial, int], None]
     score: Callable[[Trial, int], list[dict[str, Any]]]
-    measure: Measure
 
 
 def take(trial: Trial, halving: Halving, work: Work, tell: Callable[[int, float], None]) -> None:
@@ -66,6 +64,7 @@ def _climb(trial: Trial, step: int, work: Work, before: Result | None) -> Result
     started = time.perf_counter()
     records = work.score(trial, step)
     passed = time.perf_counter() - started
+    name = trial.measure.name
     result = Result(
         identity=trial.identity,
         status="finished" if step == trial.steps else "running",
@@ -73,17 +72,25 @@ def _climb(trial: Trial, step: int, work: Work, before: Result | None) -> Result
         steps=step,
         seconds=read_clock(read_lines(trial.url)).total_s,
         scoring_s=passed + (before.scoring_s if before else 0),
-        rungs={**(before.rungs if before else {}), step: records[-1][work.measure.name]},
+        rungs={**(before.rungs if before else {}), step: records[-1][name]},
         records=tuple(map(slim, records)),
+        clock=tuple(_seconds_until(trial, record) for record in records),
+        videos=tuple(of_videos(record, name) for record in records),
     )
     write_result(trial, result)
     return result
 
 
+def _seconds_until(trial: Trial, record: Mapping[str, Any]) -> float:
+    """Return how long a trial trained until the round that a record is of, or until its end."""
+    ends = {None: trial.steps, **trial.config.round_ends}
+    stop = ends[record.get("round")]
+    return read_clock([line for line in read_lines(trial.url) if line["step"] < stop]).total_s
+
+
 def experiment(
     collection_url: str,
     ground: Ground,
-    measure: Measure,
     *,
     workers: int,
     beside: int,
@@ -96,7 +103,6 @@ def experiment(
     Args:
         collection_url: what all learn from.
         ground: what they are scored on.
-        measure: by what.
         workers: processes that train a trial.
         beside: trials that share the machine.
         command: what the user typed.
@@ -118,11 +124,10 @@ def experiment(
         )
 
     def score_validation(trial: Trial, step: int) -> list[dict[str, Any]]:
-        return _score_elsewhere(
-            trial.url, measure, ground, workers, test=False, rounds=step == trial.steps
-        )
+        whole = step == trial.steps
+        return _score_elsewhere(trial.url, trial.measure, ground, workers, test=False, rounds=whole)
 
-    return Work(train, score_validation, measure)
+    return Work(train, score_validation)
 
 
 def check_folders(trials: Iterable[Trial], collection: Collection, *, output: str) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from selfseg import storage
@@ -25,12 +25,14 @@ class Cell:
     recipe: what it builds on
     changes: settings by dotted path
     facts: what a paper's table asks of this cell beyond settings, see `reporting.papers`
+    rounds: after which its trials are scored; empty: those of the sweep's measure
     """
 
     labels: Mapping[str, str]
     recipe: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    rounds: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
@@ -61,12 +63,12 @@ class Halving:
 
     rungs: how many there are; the last is a trial's end
     factor: one in so many goes on, and trains so many times as long
-    after: setting that counts the steps before which nothing shows; they are in no rung's time
+    after: settings that count steps before which nothing shows; they are in no rung's time
     """
 
     rungs: int = 3
     factor: int = 3
-    after: str = ""
+    after: tuple[str, ...] = ()
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -76,27 +78,29 @@ class Halving:
     def steps(self, config: ExperimentConfig) -> dict[int, int]:
         """Return after how many steps of a run each time has come."""
         settings = dict(dotted(config.model_dump(mode="json")))
-        before = settings.get(self.after, 0)
+        before = sum(settings.get(name, 0) for name in self.after)
         total = config.loop.steps - before
         return {time: before + max(1, total * time // self.times[-1]) for time in self.times}
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One table of a paper, to be reproduced.
+    """One table of a paper, to be reproduced, or one that no paper has.
 
-    table: the paper's, as `selfseg table` names it
-    column: of this table, the one whose numbers `measure` stands beside
+    table: the paper's, as `selfseg table` names it; one of ours has a name of its own
+    column: of the paper's table, the one whose numbers `measure` stands beside; None: it is ours
     cells: in order
     measure: ranks
     benchmark, splits: what the paper chose by and what it reports on, where their tree is at hand
     seeded: settings that a trial's seed is the value of
     seeds: how many runs each cell has
     halving: which trials end early, where that is asked for
+    caption: of a table of ours, what it shows
+    continual: whether its cells are ways to learn while a collection grows, see `sweep.growing`
     """
 
     table: str
-    column: str
+    column: str | None
     cells: tuple[Cell, ...]
     measure: Measure
     benchmark: str
@@ -104,17 +108,15 @@ class Sweep:
     seeded: tuple[str, ...] = ("seed",)
     seeds: int = 1
     halving: Halving = field(default_factory=Halving)
-
-    @property
-    def name(self) -> str:
-        """The table's name, fit for a title."""
-        return self.table.replace("/", " ")
+    caption: str = ""
+    continual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One run of a sweep.
 
+    measure: by which it is ranked
     url: its folder
     identity: SHA-256 of all that its result depends on, but for what has its default: a setting
         that is younger than a finished trial does not make it another
@@ -123,6 +125,7 @@ class Trial:
     cell: Cell
     seed: int
     config: ExperimentConfig
+    measure: Measure
     url: str
     identity: str
 
@@ -218,13 +221,14 @@ def _trial(
     config = read_recipe(cell.recipe).override(own)
     if config.data.follow:
         raise UsageError("data.follow: all trials of a sweep learn from one state: set it to false")
+    measure = replace(sweep.measure, rounds=cell.rounds or sweep.measure.rounds)
     told = {
         # Of the method's name, a default everywhere, depends which the others are.
         "method": config.method.name,
         "settings": config.model_dump(mode="json", exclude_defaults=True),
-        "measure": without_defaults(sweep.measure),
+        "measure": without_defaults(measure),
         **depends_on,
     }
     identity = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
     url = storage.join(output, "trials", trial_name(cell, seed))
-    return Trial(cell, seed, config, url, identity)
+    return Trial(cell, seed, config, measure, url, identity)

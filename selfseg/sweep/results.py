@@ -47,6 +47,12 @@ class Result(Config):
     """The last scores on the validation part, as `selfseg evaluate` says them, without the single
     videos; one for each round that was asked for."""
 
+    clock: tuple[float, ...] = ()
+    """Seconds that training took until each record."""
+
+    videos: tuple[dict[str, float], ...] = ()
+    """What ranks, of each single video in each record, by its name; of images nothing is kept."""
+
     @property
     def score(self) -> float:
         """What ranks."""
@@ -109,13 +115,29 @@ def slim(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name not in ("sequences", "images")}
 
 
+def of_videos(record: Mapping[str, Any], measure: str) -> dict[str, float]:
+    """Return what single videos score in a record, by name; empty where that is not measured.
+
+    Args:
+        record: as `selfseg evaluate` says it.
+        measure: a mean's name, e.g. "j_mean".
+    """
+    own = measure.removesuffix("_mean")
+    videos = record.get("sequences", {})
+    return {name: scores[own] for name, scores in videos.items() if own in scores}
+
+
 def as_csv(
     trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
 ) -> str:
     """Write a row for each trial, in order."""
-    rows, columns = _rows(trials, results, failures)
+    return table_of(_rows(trials, results, failures))
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write rows as CSV; what one of them lacks is left empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer = csv.DictWriter(text, _columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
@@ -125,8 +147,8 @@ def as_parquet(
     trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
 ) -> bytes:
     """Write the same rows; a column that holds nothing but numbers is one of numbers."""
-    rows, columns = _rows(trials, results, failures)
-    table = {name: _column([row.get(name) for row in rows]) for name in columns}
+    rows = _rows(trials, results, failures)
+    table = {name: _column([row.get(name) for row in rows]) for name in _columns(rows)}
     sink = pyarrow.BufferOutputStream()
     parquet.write_table(pyarrow.table(table), sink)
     return sink.getvalue().to_pybytes()
@@ -142,11 +164,15 @@ def _column(values: Sequence[Any]) -> pyarrow.Array:
 
 def _rows(
     trials: Sequence[Trial], results: Mapping[str, Result], failures: Iterable[Failure]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a row for each trial, and the names of all columns."""
+) -> list[dict[str, Any]]:
+    """Return a row for each trial."""
     causes = {failure.trial: failure.cause for failure in failures}
-    rows = [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
-    return rows, list(dict.fromkeys(name for row in rows for name in row))
+    return [_row(trial, results.get(trial.name), causes.get(trial.name)) for trial in trials]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of all columns, in the order in which they first come."""
+    return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def _row(trial: Trial, result: Result | None, cause: str | None) -> dict[str, Any]:

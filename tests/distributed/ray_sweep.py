@@ -12,7 +12,7 @@ from selfseg.runtime.sweep import run, scheduler, slots
 from selfseg.runtime.trial import Work
 from selfseg.sweep.plan import Halving, Trial
 from tests.distributed.ray_game import program
-from tests.unit.sweep.toy_sweep import MEASURE, trials_of
+from tests.unit.sweep.toy_sweep import trials_of
 
 BROKEN = "box=0.2-0.5,lambda=0.001,seed=0"
 
@@ -43,7 +43,7 @@ def main(output: str) -> None:
     halving, decides = scheduler("grid", Halving())
     ran = run(
         trials_of(Path(output))[:4],
-        Work(train, score, MEASURE),
+        Work(train, score),
         halving=halving,
         decides=decides,
         at_once=slots(1),

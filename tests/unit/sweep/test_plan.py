@@ -50,6 +50,19 @@ def test_a_seed_can_be_the_value_of_several_settings(tmp_path):
     }
 
 
+def test_a_cell_may_be_scored_after_other_rounds_than_the_sweep(tmp_path):
+    by_rounds = replace(SWEEP.measure, rounds=(1, 2))
+    cells = SWEEP.cells[0], replace(SWEEP.cells[1], rounds=(0, 1, 2))
+    sweep = replace(SWEEP, measure=by_rounds, cells=cells)
+    first, second = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    assert (first.measure.rounds, second.measure.rounds) == ((1, 2), (0, 1, 2))
+    # What is scored after other rounds has another result.
+    sweep = replace(sweep, cells=(cells[0], replace(cells[1], rounds=())))
+    same, other = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
+    assert first.identity == same.identity
+    assert second.identity != other.identity
+
+
 def test_what_the_sweep_varies_cannot_be_set_for_all(tmp_path):
     with pytest.raises(UsageError, match=r"^--set method.mask_lambda: this sweep varies it"):
         trials_of(tmp_path, changes={"method.mask_lambda": 1.0})
@@ -126,5 +139,5 @@ def test_rungs_are_in_the_part_of_a_run_that_shows_something(tmp_path):
     """Of 9 steps the first 4 train inpainters: 1/9, 3/9 and 9/9 of the other 5, rounded down."""
     config = trials_of(tmp_path)[0].config
     assert Halving(3, 3).steps(config) == {1: 1, 3: 3, 9: 9}
-    assert Halving(3, 3, after="method.inpainter_steps").steps(config) == {1: 5, 3: 5, 9: 9}
+    assert Halving(3, 3, after=("method.inpainter_steps",)).steps(config) == {1: 5, 3: 5, 9: 9}
     assert Halving(1, 3).steps(config) == {1: 9}

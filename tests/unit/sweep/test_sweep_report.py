@@ -91,17 +91,19 @@ def test_a_grid_of_two_axes_is_a_heat_map_from_least_to_greatest(tmp_path):
 def test_one_axis_of_numbers_is_a_curve_with_deviations():
     cells = [Cell({"videos": share}, "x") for share in ("0.1", "0.9", "0.5")]
     scores = {"videos=0.1": (0.4, 0.6), "videos=0.5": (0.6, 0.6), "videos=0.9": (0.7,)}
-    found = curve(cells, scores)
+    found = curve("j_mean", cells, scores)
     assert found is not None
-    assert [bar.label.partition(":")[0] for bar in found.bars] == list(scores)
-    assert [bar.x for bar in found.bars] == sorted(bar.x for bar in found.bars)
-    low, middle, high = found.bars
+    assert [bar.label.partition(":")[0] for bar in found.lines[0].bars] == list(scores)
+    assert [bar.x for bar in found.lines[0].bars] == sorted(bar.x for bar in found.lines[0].bars)
+    low, middle, high = found.lines[0].bars
     # Smaller is higher on the page; the mean of 0.4 and 0.6 lies in the middle of its bar.
     assert low.y > middle.y > high.y
     assert low.y == pytest.approx((low.low + low.high) / 2)
     assert low.low - low.high > 0
     assert (middle.low, high.low) == (middle.high, high.high)
-    assert curve([Cell({"prior": "none"}, "x"), Cell({"prior": "l2"}, "x")], scores) is None
+    assert (
+        curve("j_mean", [Cell({"prior": "none"}, "x"), Cell({"prior": "l2"}, "x")], scores) is None
+    )
 
 
 def test_the_page_says_what_was_chosen_what_failed_and_that_the_test_part_was_looked_at_once(

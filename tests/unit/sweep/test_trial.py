@@ -1,6 +1,9 @@
 """A trial on its way: what is done is not done again, and what is stopped stays stopped."""
 
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,15 +16,15 @@ from selfseg.data.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
 from selfseg.runtime.sweep import Ran, Span, Watch, scheduler, submitted
-from selfseg.runtime.trial import check_folders, take
-from selfseg.sweep.plan import Halving
+from selfseg.runtime.trial import Work, check_folders, take
+from selfseg.sweep.plan import Cell, Halving, plan
 from selfseg.sweep.results import read_result, write_result
 from selfseg.training import checkpoint
 from selfseg.training.checkpoint import TrainingState
 from selfseg.training.run_folder import claim
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
-from tests.unit.sweep.toy_sweep import STEPS, Pretence, rising, trials_of
+from tests.unit.sweep.toy_sweep import STEPS, SWEEP, Pretence, rising, trials_of
 
 WHOLE = Halving(rungs=1)
 RUNGS = Halving(rungs=3, factor=3)
@@ -50,6 +53,32 @@ def test_a_whole_trial_trains_once_to_its_end_and_keeps_what_it_scored(tmp_path)
     assert (result.status, result.steps, result.score) == ("finished", STEPS, 0.9)
     assert "sequences" not in result.records[0]
     assert read_result(others[0]) is None
+
+
+def test_each_round_keeps_the_time_until_then_and_what_single_videos_scored(tmp_path):
+    """Two steps lie before round 1 and two in it; step n took 2^n seconds."""
+    sweep = replace(SWEEP, cells=(Cell({"a": "1"}, "dystab_bootstrap_cpu", rounds=(0, 1)),))
+    short = {"initial_steps": 2, "rounds": 1, "static_steps": 1, "dynamic_steps": 1}
+    changes = {f"method.{name}": value for name, value in short.items()} | {"loop.steps": 4}
+    (trial,) = plan(sweep, output=str(tmp_path), seeds=1, changes=changes, depends_on={})
+    segment = Path(trial.url) / "metrics" / "rank_00000" / "00000000.jsonl"
+    segment.parent.mkdir(parents=True)
+    steps = [
+        {"step": n, "compute_s": 2**n, "wait_s": 0, "checkpoint_s": 0} for n in range(trial.steps)
+    ]
+    segment.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    records = [
+        {"j_mean": j, "round": number, "sequences": {"cow": {"j": j, "f": 0.9, "frames": 3}}}
+        for number, j in enumerate((0.25, 0.5))
+    ]
+    work = Work(train=lambda trial, step: None, score=lambda trial, step: records)
+    take(trial, WHOLE, work, Told())
+    result = read_result(trial)
+    assert result is not None
+    assert result.clock == (1 + 2, 1 + 2 + 4 + 8)
+    assert result.seconds == result.clock[-1]
+    assert result.videos == ({"cow": 0.25}, {"cow": 0.5})
+    assert result.score == 0.5
 
 
 def test_a_trial_in_rungs_is_scored_at_each(tmp_path):

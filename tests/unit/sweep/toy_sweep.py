@@ -46,7 +46,7 @@ class Pretence:
     def __init__(self, scores: Mapping[str, Mapping[int, float]]) -> None:
         self.scores = scores
         self.trained: list[tuple[str, int]] = []
-        self.work = Work(self._train, self._score, MEASURE)
+        self.work = Work(self._train, self._score)
 
     def _train(self, trial: Trial, step: int) -> None:
         self.trained.append((trial.name, step))
