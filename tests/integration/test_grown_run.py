@@ -18,6 +18,7 @@ from selfseg.reporting.collect import read_run
 from selfseg.runtime import ray_train
 from selfseg.training import checkpoint, run_folder
 from tests.exact_collection import write_collection
+from tests.integration.test_bootstrap_run import CONFIG as ROUNDS
 from tests.synthetic import Scene, moving_disc
 from tests.toy import Listener
 from tests.unit.methods.small_proposal import SMALL
@@ -183,6 +184,30 @@ def growing(monkeypatch, url: str, additions: dict[int, dict[str, Scene]]) -> li
 
     monkeypatch.setattr(ray_train, "batches", watched)
     return seen
+
+
+def test_each_round_learns_from_what_has_arrived_and_goes_on_bit_for_bit(tmp_path, monkeypatch):
+    url = str(tmp_path / "c")
+    write_collection(url, MORE, gaps=(1,))
+    config = ROUNDS.override(
+        {"data.growth": [0.3, 0.6, 1], "data.rehearsal": 0.5, "data.augmentation.reverse": 0}
+    )
+    seen = growing(monkeypatch, url, {})
+    with monkeypatch.context() as patch:
+        break_down_after(7, patch)
+        with pytest.raises(ConnectionAbortedError):
+            train(tmp_path / "run", url, config)
+    train(tmp_path / "run", url, config)
+    # Round 0 has 2 steps, the others 4; of three videos one, two and three have arrived.
+    first, second = (
+        {video for videos in part for video in videos} for part in (seen[:2], seen[2:6])
+    )
+    assert (len(first), len(second)) == (1, 2)
+    assert first < second
+    assert all(len(first & set(videos)) == 1 for videos in seen[2:6])
+    assert all(len(second & set(videos)) == 1 for videos in seen[6:])
+    train(tmp_path / "undisturbed", url, config)
+    assert_bit_equal(tmp_path / "run", tmp_path / "undisturbed", 10)
 
 
 def course(run: Path) -> list[tuple[int, str]]:

@@ -173,6 +173,15 @@ def test_the_page_holds_settings_data_versions_and_command(whole_page):
     assert "--collection &#39;s3://a b&#39; \\ --workers 2" in shown
 
 
+def test_the_page_says_from_which_step_on_a_run_read_which_manifest(run_url):
+    moves = [{"step": 0, "manifest": "c0ffee"}, {"step": 17, "manifest": "beef"}]
+    write(run_url, "checkpoints/step_00000020/COMMIT.json", {})
+    write(run_url, "checkpoints/step_00000020/progress.json", {"step": 20, "course": moves})
+    assert "manifest c0ffee from step 17 on beef" in words(
+        render(compose(read_run(run_url), gallery()))
+    )
+
+
 def test_names_from_the_run_are_escaped(whole_page):
     assert "&lt;odd&gt; &amp; term" in whole_page
     assert "<odd>" not in whole_page
