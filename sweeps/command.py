@@ -101,7 +101,7 @@ def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, grou
 
 def group_of(sweep: Sweep, output: str) -> str:
     """Name a sweep's runs where other runs are as well: by its table and its folder."""
-    return f"{sweep.name}, {output.rstrip('/').rpartition('/')[2]}"
+    return f"{sweep.table.replace('/', ' ')}, {output.rstrip('/').rpartition('/')[2]}"
 
 
 def chosen_of(
