@@ -76,7 +76,7 @@ def trials_of(output: Path, seeds: int = 1) -> list[Trial]:
 
 def in_order(seed: int) -> list[str]:
     """Name the videos as they arrive."""
-    return [video.name for video in chosen_videos(MANIFEST, None, fraction=1, seed=seed)]
+    return [video.name for video in chosen_videos(MANIFEST, None, fraction=1.0, seed=seed)]
 
 
 def result_of(
