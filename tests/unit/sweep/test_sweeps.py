@@ -72,13 +72,14 @@ def test_table_6_has_five_nested_sizes_and_five_repetitions():
 @pytest.mark.parametrize("size", get_args(Size))
 def test_what_goes_on_learning_has_as_much_after_each_round_as_what_is_trained_anew(size, tmp_path):
     sweep = sweep_of("dystab_continual", size)
-    anew, going_on = sweep.cells[:4], sweep.cells[4:]
+    anew, going_on = sweep.cells[:3], sweep.cells[3:]
+    sizes = [one.changes["data.fraction"] for one in anew]
     trials = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
-    for cell in going_on:
-        assert cell.changes["data.growth"] == [one.changes["data.fraction"] for one in anew]
-    for trial in trials[4:]:
-        assert trial.measure.rounds == tuple(trial.config.round_ends) == (0, 1, 2, 3)
+    for trial in trials[3:]:
+        # Before the first round that is scored nothing more arrives.
+        assert list(trial.config.data.growth) == [sizes[0], *sizes]
+        assert trial.measure.rounds == tuple(trial.config.round_ends)[1:] == (1, 2, 3)
     assert [cell.changes["data.rehearsal"] for cell in going_on] == [0, 0.5, None]
-    assert {trial.measure.rounds for trial in trials[:4]} == {()}
+    assert {trial.measure.rounds for trial in trials[:3]} == {()}
     # In what order videos arrive is another with each seed.
     assert "data.fraction_seed" in sweep.seeded
