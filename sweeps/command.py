@@ -111,8 +111,8 @@ def chosen_of(
     cell = choose(trials, results_of(trials))
     if cell is None or args.trials is not None:
         return None
-    score = partial(score_test, ground=ground, measure=sweep.measure, workers=args.workers)
     own = [trial for trial in trials if trial.cell == cell]
+    score = partial(score_test, ground=ground, measure=own[0].measure, workers=args.workers)
     return score_chosen(anywhere(args.output), own, score)
 
 

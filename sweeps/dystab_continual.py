@@ -19,7 +19,7 @@ Every other annotated video is scored; --root DAVIS scores all on the training s
 
 from command import main
 
-from selfseg.sweep.plan import Cell, Measure, Size, Sweep
+from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep
 
 RECIPES = {"full": "dystab_bootstrap", "cpu": "dystab_bootstrap_cpu"}
 
@@ -58,6 +58,8 @@ def sweep(size: Size) -> Sweep:
         # With each seed, other videos arrive first.
         seeded=("seed", "data.fraction_seed"),
         seeds=3,
+        # Before, chi has learned nothing.
+        halving=Halving(after=("method.initial_steps",)),
     )
 
 

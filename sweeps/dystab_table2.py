@@ -6,7 +6,7 @@ A phi that is there already, the same for all: --set start.segmenter=RUN
 
 from command import main
 
-from selfseg.sweep.plan import Cell, Measure, Size, Sweep
+from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep
 
 DELTAS = {"full": (0.0, 0.1, 0.3), "cpu": (0.0, 0.2, 0.6)}
 """Values besides the recipe's of where confidence begins, in the first round."""
@@ -37,6 +37,8 @@ def sweep(size: Size) -> Sweep:
         benchmark="davis16",
         splits=("train", "val"),
         seeds=3,
+        # Before, chi has learned nothing.
+        halving=Halving(after=("method.initial_steps",)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from command import main
 
-from selfseg.sweep.plan import Cell, Measure, Size, Sweep
+from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep
 
 RECIPES = {"full": "dystab_bootstrap", "cpu": "dystab_bootstrap_cpu"}
 
@@ -17,6 +17,8 @@ def sweep(size: Size) -> Sweep:
         benchmark="davis16",
         splits=("train", "val"),
         seeds=3,
+        # Before, chi has learned nothing.
+        halving=Halving(after=("method.initial_steps",)),
     )
 
 

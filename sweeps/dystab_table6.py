@@ -14,7 +14,7 @@ smaller ones. Each repetition draws the parts anew. Give annotated stills to sco
 
 from command import main
 
-from selfseg.sweep.plan import Cell, Measure, Size, Sweep
+from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep
 
 VIDEOS = {0.1: 12, 0.3: 36, 0.5: 60, 0.7: 84, 0.9: 108}
 """Share of the videos, and how many these are of the paper's."""
@@ -42,6 +42,8 @@ def sweep(size: Size) -> Sweep:
         splits=("all", None),
         seeded=("seed", "data.fraction_seed"),
         seeds=5,
+        # Before, chi has learned nothing.
+        halving=Halving(after=("method.initial_steps",)),
     )
 
 

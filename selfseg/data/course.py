@@ -49,9 +49,10 @@ class Segment:
     def begins_epoch(self, step: int) -> bool:
         """Tell whether `step` is the first that begins in an epoch, later than the segment's first.
 
-        Of two parts the epochs are those of the last.
+        Of two parts the epochs are those of the larger.
         """
-        number, order = step - self.start, self.parts[-1].order
+        order = max((part.order for part in self.parts), key=lambda order: order.samples)
+        number = step - self.start
         return number > 0 and order.epoch(number) > order.epoch(number - 1)
 
     @property

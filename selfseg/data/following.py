@@ -61,7 +61,7 @@ class Follower:
         """Tell whether the collection has grown and the run goes on with it from `step` on.
 
         Collective. A state that did not grow from the one that is read, or that `admit` refuses,
-        is not gone on with; nor does a place that is out of reach end a run.
+        is not gone on with; nor does a place that is out of reach while it looks end a run.
 
         Args:
             step: the one to come.
@@ -82,6 +82,7 @@ class Follower:
             if all(ancestor != current for ancestor, _ in lineage(self._url, newest)):
                 raise UserError(f"it did not grow from {current[:SHOWN]}, which the run reads")
             admit((*self.moves, Move(step=step, manifest=newest)))
+            added = _count_videos(self._url, newest) - _count_videos(self._url, current)
         except storage.StorageError as error:
             self._tell(f"step {step}: no look at whether the collection has grown: {error}")
             return ""
@@ -91,7 +92,6 @@ class Follower:
                 f"{self._url}: the run does not go on with manifest {newest[:SHOWN]}: {error}"
             )
             return ""
-        added = _count_videos(self._url, newest) - _count_videos(self._url, current)
         self._tell(
             f"step {step}: the collection has grown by {added} videos; the run goes on with "
             f"manifest {newest[:SHOWN]}"

@@ -96,14 +96,14 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
     """
     told = read_facts(url)
     facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
+    course = read_course(url)
+    newest = course[-1]["manifest"] if course else told["manifest"]
     if count_videos:
-        course = read_course(url)
-        newest = course[-1]["manifest"] if course else told["manifest"]
         manifest = load_manifest(told["collection"], newest)
         read = chosen_videos(
             manifest,
             facts.get("data.videos"),
-            fraction=facts.get("data.fraction", 1.0),
+            fraction=[facts.get("data.fraction", 1.0), *facts.get("data.growth", ())][-1],
             seed=facts.get("data.fraction_seed", 0),
         )
         facts["collection.videos"] = len(read)
@@ -112,7 +112,7 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
         seed=facts.pop("seed"),
         facts=facts,
         collection=told["collection"],
-        manifest=told["manifest"],
+        manifest=newest,
         scores=_read_scores(storage.join(url, "evaluations")),
     )
 

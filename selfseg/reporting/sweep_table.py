@@ -130,10 +130,10 @@ def caption_of(sweep: Sweep) -> str:
 def cell_means(
     trials: Sequence[Trial], results: Mapping[str, Result]
 ) -> dict[str, tuple[float, ...]]:
-    """Return the scores of each cell's runs, by its name; cells without one are left out."""
+    """Return the scores of each cell's runs that are over, by its name."""
     found: dict[str, list[float]] = {}
     for trial in trials:
-        if trial.name in results:
+        if trial.name in results and results[trial.name].over:
             found.setdefault(trial.cell.name, []).append(results[trial.name].score)
     return {name: tuple(scores) for name, scores in found.items()}
 
@@ -142,7 +142,7 @@ def _by_cell(trials: Sequence[Trial], results: Mapping[str, Result]) -> list[Com
     stopped = Counter(
         trial.cell.name
         for trial in trials
-        if trial.name in results and results[trial.name].status != "finished"
+        if trial.name in results and results[trial.name].status == "stopped"
     )
     return [
         Compared("", "", name, Cell(scores, "", SHARE), stopped[name])
@@ -156,7 +156,7 @@ def _beside(
     """Find the trials that stand beside a row, with those of their records that do."""
     for trial in trials:
         result = results.get(trial.name)
-        for record in result.records if result else ():
+        for record in result.records if result and result.over else ():
             facts = _facts(trial, record)
             if any(holds(where, facts) for ours in row.ours for where in ours.where):
                 assert result is not None

@@ -18,10 +18,12 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting import wording
+from selfseg.reporting.curves import read_clock
 from selfseg.runtime.launch import first_line, gpus_for
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.plan import Halving, Trial
 from selfseg.sweep.results import Failure, read_result, write_result
+from selfseg.training.journal import read_lines
 
 NEXT_TO_NOTHING: dict[str, int | float] = {"memory": 1}
 """What a trial itself reserves: one byte, for Ray Tune wants something. Its workers reserve their
@@ -271,9 +273,9 @@ class Watch(tune.Callback):
 
 
 def _worked_s(trial: Trial) -> float:
-    """Return the seconds that a trial has trained and scored for, whenever."""
+    """Return the seconds that a trial has trained and scored for, whenever, finished or not."""
     result = read_result(trial)
-    return result.seconds + result.scoring_s if result else 0.0
+    return read_clock(read_lines(trial.url)).total_s + (result.scoring_s if result else 0.0)
 
 
 def _name(trial: TuneTrial) -> str:

@@ -130,9 +130,15 @@ def _gone_on(trial: Trial, result: Result | None) -> Iterator[_Stop]:
     """Follow one run from round to round."""
     if result is None:
         return
-    for record, seconds, videos in zip(result.records, result.clock, result.videos, strict=True):
-        share = trial.config.data.growth[record["round"]]
-        yield _Stop(share, record[trial.measure.name], seconds, videos)
+    shares = dict(zip(trial.config.round_ends, trial.config.data.growth, strict=True))
+    stops = {
+        # Of rounds between which nothing arrived the last one counts.
+        shares[record["round"]]: _Stop(
+            shares[record["round"]], record[trial.measure.name], seconds, videos
+        )
+        for record, seconds, videos in zip(result.records, result.clock, result.videos, strict=True)
+    }
+    yield from stops.values()
 
 
 def _begun_anew(own: Iterable[tuple[Trial, Result | None]]) -> Iterator[_Stop]:

@@ -78,7 +78,8 @@ class Halving:
     def steps(self, config: ExperimentConfig) -> dict[int, int]:
         """Return after how many steps of a run each time has come."""
         settings = dict(dotted(config.model_dump(mode="json")))
-        before = sum(settings.get(name, 0) for name in self.after)
+        # A run may be too short for any rung but its end.
+        before = min(sum(settings.get(name, 0) for name in self.after), config.loop.steps - 1)
         total = config.loop.steps - before
         return {time: before + max(1, total * time // self.times[-1]) for time in self.times}
 

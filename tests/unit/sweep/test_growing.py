@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,30 @@ def test_forgetting_is_what_the_first_videos_scored_before_others_came_less_what
     assert found[0].forgotten is None
     assert [each.forgotten for each in found[1:]] == pytest.approx([0.7 - 0.6, 0.7 - 0.5])
     assert [each.num_early for each in found] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("initial", [2, 0])
+def test_of_rounds_between_which_nothing_arrives_the_last_counts(tmp_path, initial):
+    """Without initial steps there is no round 0, and the shares are those of rounds 1 to 3."""
+    shares = [0.5, 0.5, 1.0] if initial == 0 else [0.25, 0.5, 0.5, 1.0]
+    cell = Cell({"learning": "going-on"}, RECIPE, {"data.growth": shares}, rounds=(1, 2, 3))
+    longer = {"method.initial_steps": initial, "method.rounds": 3, "loop.steps": initial + 6}
+    (trial,) = plan(
+        replace(SWEEP, cells=(cell,)),
+        output=str(tmp_path),
+        seeds=1,
+        changes=SHORT | longer,
+        depends_on={},
+    )
+    early = in_order(0)[:4]
+    videos = [dict.fromkeys(early, score) for score in (0.9, 0.7, 0.4)]
+    result = result_of(trial, [0.1, 0.2, 0.3], [1, 2, 3], videos)
+    found = moments([trial], {trial.name: result}, MANIFEST)
+    assert [(each.share, each.score, each.seconds) for each in found] == [
+        (0.5, 0.2, 2),
+        (1.0, 0.3, 3),
+    ]
+    assert [each.forgotten for each in found] == [None, pytest.approx(0.7 - 0.4)]
 
 
 def test_the_newest_videos_are_those_that_the_last_arrival_brought(tmp_path):
