@@ -24,7 +24,7 @@ from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
-from selfseg.runtime.sweep import Ran, run, scheduler, slots
+from selfseg.runtime.sweep import run, scheduler, slots
 from selfseg.runtime.trial import Work, check_folders, experiment, score_test
 from selfseg.sweep import growing
 from selfseg.sweep.choice import Chosen, choose, score_chosen
@@ -32,6 +32,7 @@ from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.growing import Moment, moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
+from selfseg.sweep.ran import Ran
 from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_result
 from selfseg.sweep.scoring import Ground
 from selfseg.training import wandb_log

@@ -21,9 +21,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
-from pydantic import NonNegativeInt, PositiveInt
 
-from selfseg.config import Config
 from selfseg.data.draws import permutation, words
 from selfseg.errors import UsageError
 
@@ -37,40 +35,6 @@ class Sample(NamedTuple):
     ordinal: int
 
 
-class ReadingState(Config):
-    """Where a run stands in its data: equal on all ranks, enough to go on from.
-
-    The number of workers is left out on purpose: it may change between two runs.
-    """
-
-    manifest: str
-    """Id of the collection's manifest."""
-
-    seed: int
-    """Seed of the order and of the augmentation."""
-
-    samples: PositiveInt
-    """Samples in an epoch."""
-
-    batch_size: PositiveInt
-    """Samples in a global batch."""
-
-    lanes: PositiveInt
-    """Places that are read from in turn."""
-
-    block: PositiveInt
-    """Consecutive samples of a lane that are shuffled together."""
-
-    tail: Tail
-    """What becomes of the samples after an epoch's last whole batch."""
-
-    epoch: NonNegativeInt
-    """Epoch of the next sample."""
-
-    step: NonNegativeInt
-    """Global batches consumed, not prefetched."""
-
-
 class Order:
     """The endless sequence of global batches of one run."""
 
@@ -78,7 +42,6 @@ class Order:
         self,
         counts: Sequence[int],
         *,
-        manifest: str,
         seed: int,
         batch_size: int,
         lanes: int,
@@ -92,7 +55,7 @@ class Order:
         """
         self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
         self.samples = int(self.starts[-1])
-        self.manifest, self.seed, self.batch_size = manifest, seed, batch_size
+        self.seed, self.batch_size = seed, batch_size
         self.lanes, self.block = lanes, block
         self.tail: Tail = tail
         if not self.samples:
@@ -123,35 +86,6 @@ class Order:
     def epoch(self, step: int) -> int:
         """Return the epoch that the first sample of global batch `step` belongs to."""
         return self._locate(step * self.batch_size)[0]
-
-    def state(self, step: int) -> ReadingState:
-        """Describe the position after `step` consumed batches."""
-        return ReadingState(
-            manifest=self.manifest,
-            seed=self.seed,
-            samples=self.samples,
-            batch_size=self.batch_size,
-            lanes=self.lanes,
-            block=self.block,
-            tail=self.tail,
-            epoch=self.epoch(step),
-            step=step,
-        )
-
-    def resume(self, state: ReadingState) -> int:
-        """Return the step to go on from.
-
-        Raises:
-            UsageError: `state` was reached in another order; names what differs.
-        """
-        here, there = self.state(state.step).model_dump(), state.model_dump()
-        for name, value in there.items():
-            if here[name] != value:
-                raise UsageError(
-                    f"the run so far read its data with {name} {value}, now it is {here[name]}; "
-                    "restore it or start a new run"
-                )
-        return state.step
 
     def _locate(self, position: int) -> tuple[int, int]:
         """Split a position in the endless stream of batches into epoch and position within it."""

@@ -146,7 +146,6 @@ def reading_order(
     counts = np.diff(np.searchsorted(ordinals, bounds))
     return Order(
         counts.tolist(),
-        manifest=collection.manifest_id,
         seed=seed,
         batch_size=config.batch_size if per_batch is None else per_batch,
         lanes=config.lanes,

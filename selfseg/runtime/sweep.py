@@ -5,9 +5,8 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray import cloudpickle, tune
@@ -16,12 +15,14 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from rich.console import Console
 
+from selfseg.data.draws import permutation
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting import wording
 from selfseg.reporting.curves import read_clock
 from selfseg.runtime.launch import first_line, gpus_for
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.plan import Halving, Trial
+from selfseg.sweep.ran import Ran, Span
 from selfseg.sweep.results import Failure, read_result, write_result
 from selfseg.training.journal import read_lines
 
@@ -37,75 +38,6 @@ PLAIN_TUNE = {
     "TUNE_WARN_INSUFFICENT_RESOURCE_THRESHOLD_S": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
-
-
-class Span(NamedTuple):
-    """When a trial held its devices, in seconds of one clock."""
-
-    name: str
-    began: float
-    ended: float
-
-
-@dataclass(slots=True)
-class Ran:
-    """What came of a sweep's trials this time.
-
-    at_once: trials that had room
-    spans: of trials that trained, scored or failed; not of those that only told old scores again
-    worked_s: of the spans together, steps and scores; the rest started processes and loaded data
-    """
-
-    at_once: int
-    spans: list[Span] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    worked_s: float = 0.0
-
-    @property
-    def names(self) -> list[str]:
-        """Of the trials, in the order in which they ended."""
-        return [span.name for span in self.spans]
-
-    @property
-    def wall_s(self) -> float:
-        """Seconds from the first trial's start to the last one's end."""
-        return max(span.ended for span in self.spans) - self._first if self.spans else 0.0
-
-    @property
-    def busy_s(self) -> float:
-        """Seconds of all spans together."""
-        return sum(span.ended - span.began for span in self.spans)
-
-    @property
-    def idle_share(self) -> float:
-        """Share of the devices' time that no trial had while there still was one to begin."""
-        last = max((span.began for span in self.spans), default=0.0)
-        return self._unused_s(last) / self._offered_s if self.spans else 0.0
-
-    @property
-    def left_over_share(self) -> float:
-        """Share of it that no trial had because all that were left had begun."""
-        if not self.spans:
-            return 0.0
-        return self._unused_s(self._first + self.wall_s) / self._offered_s - self.idle_share
-
-    @property
-    def starting_share(self) -> float:
-        """Share of the trials' own time in which they neither trained nor scored."""
-        return max(0.0, 1 - self.worked_s / self.busy_s) if self.busy_s else 0.0
-
-    @property
-    def _first(self) -> float:
-        return min(span.began for span in self.spans)
-
-    @property
-    def _offered_s(self) -> float:
-        return self.wall_s * self.at_once
-
-    def _unused_s(self, until: float) -> float:
-        """Return the seconds that devices had no trial, up to a time."""
-        used = sum(max(0.0, min(span.ended, until) - span.began) for span in self.spans)
-        return max(0.0, (until - self._first) * self.at_once - used)
 
 
 def slots(workers: int) -> int:
@@ -212,13 +144,16 @@ def submitted(trials: Sequence[Trial], halving: Halving) -> list[Trial]:
     """Return the trials that Ray Tune has to know of.
 
     Where it decides who goes on, those that are over come first and tell their scores again:
-    what an earlier command learned counts.
+    what an earlier command learned counts. The others come in a drawn order, the same each time:
+    the first few go on whatever they score, and in a grid's order neighbours are much alike.
     """
     results = {trial.name: read_result(trial) for trial in trials}
     ends = {"finished", "stopped"} if halving.rungs > 1 else {"finished"}
     over = [trial for trial in trials if (found := results[trial.name]) and found.status in ends]
     rest = [trial for trial in trials if trial not in over]
-    return [*over, *rest] if rest and halving.rungs > 1 else rest
+    if not rest or halving.rungs == 1:
+        return rest
+    return [*over, *(rest[place] for place in permutation(len(rest), "trials"))]
 
 
 class Watch(tune.Callback):

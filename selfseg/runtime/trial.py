@@ -1,7 +1,7 @@
 """One trial of a sweep: trained and scored rung by rung, from wherever it was stopped."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,28 +64,30 @@ def _climb(trial: Trial, step: int, work: Work, before: Result | None) -> Result
     started = time.perf_counter()
     records = work.score(trial, step)
     passed = time.perf_counter() - started
-    name = trial.measure.name
+    name, lines = trial.measure.name, read_lines(trial.url)
     result = Result(
         identity=trial.identity,
         status="finished" if step == trial.steps else "running",
         seed=trial.seed,
         steps=step,
-        seconds=read_clock(read_lines(trial.url)).total_s,
+        seconds=read_clock(lines).total_s,
         scoring_s=passed + (before.scoring_s if before else 0),
         rungs={**(before.rungs if before else {}), step: records[-1][name]},
         records=tuple(map(slim, records)),
-        clock=tuple(_seconds_until(trial, record) for record in records),
+        clock=tuple(_seconds_until(trial, record, lines) for record in records),
         videos=tuple(of_videos(record, name) for record in records),
     )
     write_result(trial, result)
     return result
 
 
-def _seconds_until(trial: Trial, record: Mapping[str, Any]) -> float:
+def _seconds_until(
+    trial: Trial, record: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]
+) -> float:
     """Return how long a trial trained until the round that a record is of, or until its end."""
     ends = {None: trial.steps, **trial.config.round_ends}
     stop = ends[record.get("round")]
-    return read_clock([line for line in read_lines(trial.url) if line["step"] < stop]).total_s
+    return read_clock([line for line in lines if line["step"] < stop]).total_s
 
 
 def experiment(

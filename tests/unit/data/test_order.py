@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfseg.data.draws import permutation, uniforms, words
-from selfseg.data.order import Order, ReadingState, share_of
+from selfseg.data.order import Order, share_of
 from selfseg.errors import UsageError
 
 SHARDS = {
@@ -21,7 +21,7 @@ SHARDS = {
 
 def order(counts=(16, 16, 16, 16), **changes) -> Order:
     settings = {"seed": 3, "batch_size": 8, "lanes": 4, "block": 5, "tail": "carry"}
-    return Order(counts, manifest="m", **{**settings, **changes})
+    return Order(counts, **{**settings, **changes})
 
 
 def read(of: Order, steps: int) -> list:
@@ -140,21 +140,6 @@ def test_a_block_is_read_before_the_next_begins():
         # 40 consecutive numbers in any order; the rotation may wrap them around the end.
         reach = min(np.ptp(ordinals), np.ptp((ordinals + 200) % 400))
         assert reach == 39
-
-
-def test_the_state_survives_json_and_resumes():
-    of = order((10,), batch_size=4)
-    state = ReadingState.model_validate_json(of.state(3).model_dump_json())
-    assert (state.step, state.epoch) == (3, 1)  # 12 of 10 samples read
-    assert of.resume(state) == 3
-
-
-def test_a_state_of_another_order_is_refused_by_name():
-    state = order(batch_size=4).state(3)
-    with pytest.raises(UsageError, match="batch_size 4, now it is 8"):
-        order(batch_size=8).resume(state)
-    with pytest.raises(UsageError, match="samples 64, now it is 65"):
-        order((65,), batch_size=4).resume(state)
 
 
 def philox_block(key: int, counter: int) -> list[int]:

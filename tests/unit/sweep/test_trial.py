@@ -15,9 +15,10 @@ from rich.console import Console
 from selfseg.data.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
-from selfseg.runtime.sweep import Ran, Span, Watch, scheduler, submitted
+from selfseg.runtime.sweep import Watch, scheduler, submitted
 from selfseg.runtime.trial import Work, check_folders, take
 from selfseg.sweep.plan import Cell, Halving, plan
+from selfseg.sweep.ran import Ran, Span
 from selfseg.sweep.results import read_result, write_result
 from selfseg.training import checkpoint
 from selfseg.training.checkpoint import TrainingState
@@ -168,7 +169,11 @@ def test_of_six_trials_with_two_over_the_other_four_are_run(tmp_path):
 def test_where_scores_decide_those_that_are_over_speak_first(tmp_path):
     trials = trials_of(tmp_path)
     take(trials[3], RUNGS, Pretence(rising(trials)).work, Told())
-    assert submitted(trials, RUNGS) == [trials[place] for place in (3, 0, 1, 2, 4, 5)]
+    first, *others = submitted(trials, RUNGS)
+    assert first == trials[3]
+    rest = [trials[place] for place in (0, 1, 2, 4, 5)]
+    assert sorted(others, key=trials.index) == rest != others
+    assert submitted(trials, RUNGS) == [first, *others]
 
 
 def test_a_trial_that_only_tells_its_old_scores_again_is_not_among_those_that_ran(tmp_path):
