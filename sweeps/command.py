@@ -9,7 +9,7 @@ go on from their newest checkpoints, and those that failed are tried again.
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -81,9 +81,19 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         retries=args.retries,
         console=page(),
     )
-    found = moments(trials, results_of(trials), collection.manifest) if sweep.continual else []
-    chosen = chosen_of(sweep, trials, ground, args)
-    show(sweep, trials, ran.failures, output, chosen=chosen, found=found, changes=args.set)
+    results = results_of(trials)
+    found = moments(trials, results, collection.manifest) if sweep.continual else []
+    chosen = chosen_of(trials, results, ground, args)
+    show(
+        sweep,
+        trials,
+        results,
+        ran.failures,
+        output,
+        chosen=chosen,
+        found=found,
+        changes=args.set,
+    )
     account(ran, output, len(trials))
 
 
@@ -106,10 +116,13 @@ def group_of(sweep: Sweep, output: str) -> str:
 
 
 def chosen_of(
-    sweep: Sweep, trials: Sequence[Trial], ground: Ground, args: argparse.Namespace
+    trials: Sequence[Trial],
+    results: Mapping[str, Result],
+    ground: Ground,
+    args: argparse.Namespace,
 ) -> Chosen | None:
     """Score the best cell on the test part, once all trials of the sweep are over."""
-    cell = choose(trials, results_of(trials))
+    cell = choose(trials, results)
     if cell is None or args.trials is not None:
         return None
     own = [trial for trial in trials if trial.cell == cell]
@@ -120,6 +133,7 @@ def chosen_of(
 def show(
     sweep: Sweep,
     trials: Sequence[Trial],
+    results: Mapping[str, Result],
     failures: Sequence[Failure],
     output: str,
     *,
@@ -128,7 +142,6 @@ def show(
     changes: Sequence[str],
 ) -> None:
     """Write the tables of trials and of what `found` says, and the report; print our table."""
-    results = results_of(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
     storage.write(storage.join(output, NUMBERS), as_parquet(trials, results, failures))
     if found:

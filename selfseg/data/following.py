@@ -7,11 +7,8 @@ from pydantic import NonNegativeInt
 
 from selfseg import storage
 from selfseg.config import Config
-from selfseg.data.manifest import lineage, load_manifest, newest_id
+from selfseg.data.manifest import SHOWN_DIGITS, Manifest, lineage, newest_id
 from selfseg.errors import UserError
-
-SHOWN = 16
-"""Digits of a manifest's id that a person is shown."""
 
 
 class Move(Config):
@@ -79,25 +76,34 @@ class Follower:
             newest = newest_id(self._url) or ""
             if newest in {current, self._refused, ""}:
                 return ""
-            if all(ancestor != current for ancestor, _ in lineage(self._url, newest)):
-                raise UserError(f"it did not grow from {current[:SHOWN]}, which the run reads")
+            now, before = self._grown(newest, current)
             admit((*self.moves, Move(step=step, manifest=newest)))
-            added = _count_videos(self._url, newest) - _count_videos(self._url, current)
         except storage.StorageError as error:
             self._tell(f"step {step}: no look at whether the collection has grown: {error}")
             return ""
         except UserError as error:
             self._refused = newest
             self._tell(
-                f"{self._url}: the run does not go on with manifest {newest[:SHOWN]}: {error}"
+                f"{self._url}: the run does not go on with manifest "
+                f"{newest[:SHOWN_DIGITS]}: {error}"
             )
             return ""
+        added = len(now.videos) - len(before.videos)
         self._tell(
             f"step {step}: the collection has grown by {added} videos; the run goes on with "
-            f"manifest {newest[:SHOWN]}"
+            f"manifest {newest[:SHOWN_DIGITS]}"
         )
         return newest
 
+    def _grown(self, newest: str, current: str) -> tuple[Manifest, Manifest]:
+        """Return the two states, the newest first.
 
-def _count_videos(collection_url: str, manifest_id: str) -> int:
-    return len(load_manifest(collection_url, manifest_id).videos)
+        Raises:
+            UserError: it is no ancestor of the newest.
+        """
+        now = None
+        for ancestor, manifest in lineage(self._url, newest):
+            now = now or manifest
+            if ancestor == current:
+                return now, manifest
+        raise UserError(f"it did not grow from {current[:SHOWN_DIGITS]}, which the run reads")

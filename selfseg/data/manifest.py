@@ -32,6 +32,9 @@ WITH_HEAD = re.compile(r"(.+)@([0-9a-f]{1,64})/?")
 HEAD_DIGITS = 8
 """Digits of an id that name it at least; fewer may be too few once the collection has grown."""
 
+SHOWN_DIGITS = 16
+"""Digits of an id by which we name it ourselves."""
+
 
 class VideoEntry(Config):
     """One ingested video."""
@@ -166,7 +169,7 @@ def resolve(url: str) -> tuple[str, str]:
         if len(head) < HEAD_DIGITS
         else f"{len(found) or 'no'} manifests here begin with {head}"
     )
-    there = ", ".join(manifest_id[: max(16, len(head) + 4)] for manifest_id in ids)
+    there = ", ".join(manifest_id[: max(SHOWN_DIGITS, len(head) + 4)] for manifest_id in ids)
     raise UsageError(f"{url}: {problem}; there are {there}")
 
 

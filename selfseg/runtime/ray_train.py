@@ -14,7 +14,7 @@ from selfseg.contracts import FramePairs, Method
 from selfseg.data.collection import Collection
 from selfseg.data.following import Follower
 from selfseg.data.loader import batches
-from selfseg.data.manifest import manifest_url, newest_id
+from selfseg.data.manifest import SHOWN_DIGITS, manifest_url, newest_id
 from selfseg.data.order import share_of
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
@@ -171,8 +171,8 @@ def _open_collection(collection_url: str, begun: RunRecord | None, *, follows: b
         return Collection.open(collection_url)
     if not follows and begun.manifest != newest_id(collection_url):
         print(  # noqa: T201
-            f"{collection_url}: has grown; the run goes on with manifest {begun.manifest[:16]}, "
-            "which it began with"
+            f"{collection_url}: has grown; the run goes on with manifest "
+            f"{begun.manifest[:SHOWN_DIGITS]}, which it began with"
         )
     return Collection.open(collection_url, begun.manifest)
 

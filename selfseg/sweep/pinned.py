@@ -3,13 +3,11 @@
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.data.collection import Collection
-from selfseg.data.manifest import resolve
+from selfseg.data.manifest import SHOWN_DIGITS, resolve
 from selfseg.errors import UsageError
 from selfseg.sweep.results import read_kept, write_kept
 
 COLLECTION = "collection.json"
-DIGITS = 16
-"""Of a manifest's id, by which it is named."""
 
 
 class Pinned(Config):
@@ -34,7 +32,7 @@ def pinned(collection_url: str, output: str) -> str:
     if begun and named and manifest_id != begun.manifest:
         raise UsageError(
             f"--collection {collection_url}: the sweep at {output} began with manifest "
-            f"{begun.manifest[:DIGITS]}: name that one, or give another --output"
+            f"{begun.manifest[:SHOWN_DIGITS]}: name that one, or give another --output"
         )
     return _state(place, begun.manifest if begun else manifest_id)
 
@@ -50,4 +48,4 @@ def state_of(collection: Collection) -> str:
 
 
 def _state(place: str, manifest_id: str) -> str:
-    return f"{place.rstrip('/')}@{manifest_id[:DIGITS]}"
+    return f"{place.rstrip('/')}@{manifest_id[:SHOWN_DIGITS]}"

@@ -11,25 +11,15 @@ from selfseg.data.collection import Collection
 from selfseg.data.course import segments, spread
 from selfseg.data.loader import batches
 from selfseg.data.order import Sample
-from selfseg.data.reading import DataConfig
 from selfseg.data.schema import split_key
 from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError
 from selfseg.experiment import read_recipe
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
+from tests.unit.data.tiny import CONFIG
 
 FRAMES = {"swan": 7, "car": 5, "dog": 6, "cat": 8, "bus": 4}
-CONFIG = DataConfig(
-    height=24,
-    width=32,
-    batch_size=4,
-    gaps=(1,),
-    lanes=2,
-    block=3,
-    loader_processes=0,
-    augmentation={"reverse": 0},  # pyright: ignore[reportArgumentType] # as a recipe has it
-)
 GROWING = CONFIG.override({"growth": [0.4, 0.6, 1.0]})
 STARTS = (0, 6, 20)
 

@@ -7,27 +7,18 @@ import pytest
 from selfseg import storage
 from selfseg.data import following
 from selfseg.data.collection import Collection
-from selfseg.data.course import segments
+from selfseg.data.course import segment_after, segments
 from selfseg.data.following import Follower
 from selfseg.data.loader import batches
-from selfseg.data.reading import DataConfig
 from selfseg.errors import UsageError
 from selfseg.experiment import read_recipe
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
+from tests.unit.data import tiny
 
 FEW = {"swan": moving_disc(5), "car": moving_disc(4, seed=5)}
 MORE = {**FEW, "dog": moving_disc(6, seed=8)}
-CONFIG = DataConfig(
-    height=24,
-    width=32,
-    batch_size=4,
-    gaps=(1,),
-    loader_processes=0,
-    follow=True,
-    rehearsal=0.5,
-    augmentation={"reverse": 0},  # pyright: ignore[reportArgumentType] # as a recipe has it
-)
+CONFIG = tiny.CONFIG.override({"follow": True, "rehearsal": 0.5})
 
 
 @pytest.fixture
@@ -64,6 +55,18 @@ def test_an_epoch_ends_before_the_first_batch_that_begins_in_the_next(collection
     ends = {next(s for s in count() if s * batch_size >= epoch * length) for epoch in range(1, 6)}
     looked = [step for step in range(max(ends) + 1) if course.begins_epoch(step)]
     assert looked == sorted(ends)
+
+
+def test_of_rehearsed_and_added_samples_the_larger_part_says_where_an_epoch_ends(collection):
+    """Two samples of a batch are of seven earlier ones, two of the three that were added."""
+    write_collection(collection.url, MORE, gaps=(1,))
+    before = {video.id for video in collection.manifest.videos}
+    grown = Collection.open(collection.url)
+    added = segment_after(grown, CONFIG.override({"follow": True}), before, seed=5, start=10)
+    earlier = added.parts[0].order.samples
+    assert earlier > added.parts[1].order.samples
+    ends = {10 + next(s for s in count() if s * 2 >= epoch * earlier) for epoch in (1, 2)}
+    assert [step for step in range(max(ends) + 1) if added.begins_epoch(step)] == sorted(ends)
 
 
 def test_workers_move_on_together_although_one_of_them_looks(collection):

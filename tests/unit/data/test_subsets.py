@@ -9,24 +9,15 @@ from selfseg.data.collection import Collection
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.loader import batches
 from selfseg.data.manifest import Manifest, VideoEntry
-from selfseg.data.reading import DataConfig, readable, reading_order
+from selfseg.data.reading import readable, reading_order
 from selfseg.data.schema import split_key
 from selfseg.data.subsets import chosen_videos
 from selfseg.errors import UsageError
 from tests.exact_collection import video_id, write_collection
 from tests.synthetic import moving_disc
+from tests.unit.data.tiny import CONFIG
 
 FRAMES = {"swan": 7, "car": 4, "dog": 6, "cat": 5, "bus": 3}
-CONFIG = DataConfig(
-    height=24,
-    width=32,
-    batch_size=4,
-    gaps=(1,),
-    lanes=2,
-    block=3,
-    loader_processes=0,
-    augmentation={"reverse": 0},  # pyright: ignore[reportArgumentType] # as a recipe has it
-)
 
 
 def manifest(*ids: str) -> Manifest:

@@ -103,6 +103,17 @@ def test_runs_that_differ_in_more_than_the_seed_stand_in_lines_of_their_own(writ
     assert [line.cells["DAVIS"].values for line in found[2:]] == [(40.0,), (60.0,)]
 
 
+def test_runs_that_followed_their_collection_to_different_states_do_not_fold(write_run):
+    runs = [write_run("one", scored(round=1)), write_run("another", scored(round=1), seed=1)]
+    moved = Path(runs[1]) / "checkpoints" / "step_00000100"
+    moved.mkdir(parents=True)
+    (moved / "COMMIT.json").write_text("{}")
+    course = [{"step": 0, "manifest": "0"}, {"step": 7, "manifest": "1"}]
+    (moved / "progress.json").write_text(json.dumps({"step": 100, "course": course}))
+    named = {line.names for line in lines(compare("dystab/5", runs), "1")}
+    assert named == {"one (one seed)", "another (one seed)"}
+
+
 def test_the_same_experiment_with_the_same_seed_is_not_a_second_seed(write_run):
     with pytest.raises(UsageError, match="same seed, 0"):
         compare("dystab/5", [write_run("one"), write_run("another")])
@@ -265,12 +276,15 @@ def test_table_6_counts_the_videos_that_a_run_read_of_a_collection(write_run, tm
     record = {"benchmark": "stills", "iou_mean": 0.3, "frames": 9, "view": "static", "round": 3}
     tenth = {"seed": 0, "method": BOOTSTRAP, "data": {"fraction": 0.1}}
     listed = {"seed": 0, "method": BOOTSTRAP, "data": {"videos": [f"v{n}" for n in range(36)]}}
+    shares = [0.1, 0.3, 0.5, 0.9]
+    grown = {"seed": 0, "method": BOOTSTRAP, "data": {"fraction": 1.0, "growth": shares}}
     runs = [
         write_run("tenth", record, settings=tenth, **told),
         write_run("listed", record, settings=listed, **told),
+        write_run("grown", record, settings=grown, **told),
     ]
     comparison = compare("dystab/6", runs)
-    for videos_read, name in (("12", "tenth"), ("36", "listed")):
+    for videos_read, name in (("12", "tenth"), ("36", "listed"), ("108", "grown")):
         (line,) = lines(comparison, videos_read)
         assert line.names == f"{name} (one seed)"
 

@@ -1,12 +1,14 @@
 """What the sweeps' options come to."""
 
+from dataclasses import replace
 from typing import Any
 
 import command
 import pytest
 
 from selfseg.runtime import ray_train
-from selfseg.sweep.plan import Size, Sweep
+from selfseg.runtime.trial import Work, take
+from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep, plan
 from selfseg.sweep.scoring import Ground
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, trials_of
 
@@ -40,3 +42,25 @@ def test_all_trials_go_to_weights_and_biases_as_one_group_where_that_is_asked_fo
     assert {(how["wandb"], how["group"]) for how in asked} == {
         (mode, f"proposal 4, {tmp_path.name}")
     }
+
+
+def test_the_chosen_cell_is_tested_after_the_rounds_by_which_it_was_ranked(tmp_path, monkeypatch):
+    cell = Cell({"a": "1"}, "dystab_bootstrap_cpu", rounds=(1, 2))
+    trials = plan(
+        replace(SWEEP, cells=(cell,)), output=str(tmp_path), seeds=1, changes={}, depends_on={}
+    )
+    records = [{"j_mean": 0.5, "round": number, "sequences": {}} for number in cell.rounds]
+    work = Work(train=lambda trial, step: None, score=lambda trial, step: records)
+    take(trials[0], Halving(rungs=1), work, lambda moment, score: None)
+    asked: list[Measure] = []
+
+    def tested(url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:
+        del url, options
+        asked.append(measure)
+        return records
+
+    monkeypatch.setattr(command, "score_test", tested)
+    told = ["--collection", "videos", "--output", str(tmp_path)]
+    args = command.build_parser(toy).parse_args(told)
+    command.chosen_of(trials, command.results_of(trials), Ground(), args)
+    assert [measure.rounds for measure in asked] == [(1, 2)]

@@ -7,7 +7,7 @@ import pytest
 
 from selfseg.reporting.papers import find_table
 from selfseg.reporting.sweep_page import curve, heat_map, write_sweep_report
-from selfseg.reporting.sweep_table import as_table, compared, direction
+from selfseg.reporting.sweep_table import as_table, cell_means, compared, direction
 from selfseg.runtime.trial import take
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving
@@ -36,6 +36,16 @@ def test_runs_stand_beside_the_row_of_their_settings_with_mean_and_deviation(tmp
     assert first.ours.text(0, "") == "0.600 ± 0.141"
     assert rows["b[0.20,0.5], Lv,λ=0.001"].ours.text(0, "") == "0.600"
     assert rows["b[0.1,0.5], Lv,λ=0.001"].ours.values == ()
+
+
+def test_a_trial_that_is_not_over_is_in_no_mean_and_beside_no_row(tmp_path):
+    trials, results = scored(tmp_path, [0.5, 0.6, 0.7, 0.4, 0.5, 0.6, 0.7])
+    # Of the first cell's two runs; it failed, say, after its first rung.
+    results[trials[6].name] = results[trials[6].name].override({"status": "running"})
+    rows = {row.label: row for row in compared(SWEEP, trials, results)}
+    assert rows["b[0.20,0.5], Lv,λ=0.0005"].ours.values == (0.5,)
+    assert rows["b[0.20,0.5], Lv,λ=0.0005"].unfinished == 0
+    assert cell_means(trials, results)[trials[0].cell.name] == (0.5,)
 
 
 def test_the_direction_counts_pairs_that_the_paper_tells_apart(tmp_path):

@@ -8,7 +8,10 @@ import pytest
 
 from selfseg.config import dotted
 from selfseg.reporting.papers import find_table, holds
-from selfseg.sweep.plan import Size, Sweep, plan
+from selfseg.reporting.sweep_table import compared
+from selfseg.runtime.trial import Work, take
+from selfseg.sweep.plan import Halving, Size, Sweep, plan
+from selfseg.sweep.results import read_result
 
 FOLDER = Path(__file__).parents[3] / "sweeps"
 FILES = sorted(path.stem for path in FOLDER.glob("*_*.py"))
@@ -59,6 +62,20 @@ def test_table_4_has_the_papers_18_cells():
     cells = sweep_of("proposal_table4", "full").cells
     assert len(cells) == 18
     assert cells[-1].labels == {"box": "0.2-0.8", "lambda": "0.005"}
+
+
+def test_with_fewer_rounds_a_size_still_stands_beside_the_papers(tmp_path):
+    sweep = sweep_of("dystab_table6", "cpu")
+    short = {"method.initial_steps": 2, "method.static_steps": 1, "method.dynamic_steps": 1}
+    changes = short | {"method.rounds": 1, "loop.steps": 4}
+    trials = plan(sweep, output=str(tmp_path), seeds=1, changes=changes, depends_on={})
+    record = {"iou_mean": 0.25, "view": "static", "round": 1, "crf": False, "sequences": {}}
+    work = Work(train=lambda trial, step: None, score=lambda trial, step: [record])
+    take(trials[1], Halving(rungs=1), work, lambda moment, score: None)
+    result = read_result(trials[1])
+    assert result is not None
+    rows = compared(sweep, trials, {trials[1].name: result})
+    assert {row.label: row.ours.values for row in rows if row.ours.values} == {"36": (25.0,)}
 
 
 def test_table_6_has_five_nested_sizes_and_five_repetitions():

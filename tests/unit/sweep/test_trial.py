@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
 from selfseg.runtime.sweep import Watch, scheduler, submitted
 from selfseg.runtime.trial import Work, check_folders, take
-from selfseg.sweep.plan import Cell, Halving, plan
+from selfseg.sweep.plan import Cell, Halving, Trial, plan
 from selfseg.sweep.ran import Ran, Span
 from selfseg.sweep.results import read_result, write_result
 from selfseg.training import checkpoint
@@ -44,6 +45,17 @@ class Told:
             raise InterruptedError
 
 
+def write_journal(trial: Trial, seconds: Sequence[float]) -> None:
+    """Leave in a trial's folder what a worker notes of its steps, which took so long."""
+    segment = Path(trial.url) / "metrics" / "rank_00000" / "00000000.jsonl"
+    segment.parent.mkdir(parents=True, exist_ok=True)
+    steps = [
+        {"step": n, "compute_s": each, "wait_s": 0, "checkpoint_s": 0}
+        for n, each in enumerate(seconds)
+    ]
+    segment.write_text("".join(json.dumps(step) + "\n" for step in steps))
+
+
 def test_a_whole_trial_trains_once_to_its_end_and_keeps_what_it_scored(tmp_path):
     trial, *others = trials_of(tmp_path)
     toy = Pretence(rising([trial]))
@@ -62,12 +74,7 @@ def test_each_round_keeps_the_time_until_then_and_what_single_videos_scored(tmp_
     short = {"initial_steps": 2, "rounds": 1, "static_steps": 1, "dynamic_steps": 1}
     changes = {f"method.{name}": value for name, value in short.items()} | {"loop.steps": 4}
     (trial,) = plan(sweep, output=str(tmp_path), seeds=1, changes=changes, depends_on={})
-    segment = Path(trial.url) / "metrics" / "rank_00000" / "00000000.jsonl"
-    segment.parent.mkdir(parents=True)
-    steps = [
-        {"step": n, "compute_s": 2**n, "wait_s": 0, "checkpoint_s": 0} for n in range(trial.steps)
-    ]
-    segment.write_text("".join(json.dumps(step) + "\n" for step in steps))
+    write_journal(trial, [2**n for n in range(trial.steps)])
     records = [
         {"j_mean": j, "round": number, "sequences": {"cow": {"j": j, "f": 0.9, "frames": 3}}}
         for number, j in enumerate((0.25, 0.5))
@@ -209,6 +216,19 @@ def test_time_between_trials_is_told_from_that_when_none_is_left_to_begin():
     assert ran.idle_share == pytest.approx(2 / 32)
     assert ran.left_over_share == pytest.approx(6 / 32)
     assert ran.starting_share == pytest.approx(6 / 24)
+
+
+def test_of_a_trial_that_was_killed_only_the_steps_since_then_were_worked_this_time(tmp_path):
+    trial = trials_of(tmp_path)[0]
+    write_journal(trial, [100.0] * 8)
+    ran = Ran(at_once=1)
+    watch = Watch({trial.name: trial}, 1, ran, Console(quiet=True))
+    known: Any = SimpleNamespace(config={"trial": trial.name}, pickled_error_file=None)
+    watch.on_trial_start(1, [], known)
+    write_journal(trial, [100.0] * STEPS)
+    take(trial, WHOLE, Pretence(rising([trial])).work, Told())
+    watch.on_trial_complete(1, [], known)
+    assert ran.worked_s == pytest.approx(100, abs=1)
 
 
 class TuneTrial:
