@@ -169,19 +169,40 @@ def test_nothing_is_downloaded_for_a_folder_or_when_it_is_not_wanted(folder, lea
     assert leases.asked == []
 
 
+def test_a_shard_that_comes_after_its_last_step_is_let_go(collection, leases, monkeypatch):
+    monkeypatch.setattr(prefetch, "THREADS", 2)
+    late = threading.Event()
+
+    def lease_ahead(url: str, sha256: str, size: int, stop: threading.Event) -> FileIO:
+        if sha256 == collection.manifest.shards[ORDER[0]].sha256:
+            late.wait()
+        return leases.lease_ahead(url, sha256, size, stop)
+
+    monkeypatch.setattr(prefetch, "lease_ahead", lease_ahead)
+    with ahead_of(collection, 2) as reached:  # shard 3 hangs
+        until(lambda: leases.held == {0})
+        reached(3)  # steps 3 and 4
+        until(lambda: leases.held == {1, 4})
+        late.set()
+        assert settled(leases) == [0, 1, 4, 3]
+        assert leases.held == {1, 4}
+
+
 def test_a_download_that_hangs_holds_up_neither_the_steps_nor_the_end(
     collection, leases, monkeypatch
 ):
     monkeypatch.setattr(prefetch, "END_WITHIN_S", 0.1)
-    hang = threading.Event()
+    begun, hang = threading.Event(), threading.Event()
 
     def lease_ahead(url: str, sha256: str, size: int, stop: threading.Event) -> FileIO:
+        begun.set()
         hang.wait()
         return leases.lease_ahead(url, sha256, size, stop)
 
     monkeypatch.setattr(prefetch, "lease_ahead", lease_ahead)
-    begin = time.monotonic()
     with ahead_of(collection, 4) as reached:
+        assert begun.wait(10)
+        begin = time.monotonic()
         reached(1)
     assert time.monotonic() - begin < 5
     hang.set()
