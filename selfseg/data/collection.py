@@ -40,6 +40,9 @@ from selfseg.errors import UserError
 OPEN_SHARDS = 256
 """Shards that a process keeps open, each with its index and one file."""
 
+OPEN_FETCHED_SHARDS = 32
+"""Of a remote collection fewer: one that is open takes room though the cache has evicted it."""
+
 
 class Record:
     """One sample.
@@ -117,7 +120,9 @@ class Collection:
         self._begin()
 
     def _begin(self) -> None:
-        self._shard = lru_cache(OPEN_SHARDS)(self._open_shard)
+        fetched = self._fetch and storage.is_remote(self.url)
+        at_once = OPEN_FETCHED_SHARDS if fetched else OPEN_SHARDS
+        self._shard = lru_cache(at_once)(self._open_shard)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind."""
@@ -229,7 +234,8 @@ class Collection:
     def _open_shard(self, number: int) -> Shard:
         entry = self.manifest.shards[number]
         url = shard_url(self.url, entry.name)
-        return Shard(_local(url, entry.sha256) if self._fetch else url, self._index(entry))
+        place = _local(url, entry.sha256, entry.size) if self._fetch else url
+        return Shard(place, self._index(entry))
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
         return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
@@ -243,5 +249,5 @@ def _verified(url: str, sha256: str) -> bytes:
     return data
 
 
-def _local(url: str, sha256: str) -> str:
-    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url
+def _local(url: str, sha256: str, size: int | None = None) -> str:
+    return str(cache.fetch(url, sha256, size)) if storage.is_remote(url) else url
