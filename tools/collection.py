@@ -34,7 +34,8 @@ from selfseg.data.describing import Description, describe
 from selfseg.data.growing import MEGABYTE
 from selfseg.data.holdings import leftovers
 from selfseg.data.manifest import SHOWN_DIGITS, resolve
-from selfseg.data.verifying import Finding, mending, read_states, shards_of, verify
+from selfseg.data.mending import mending
+from selfseg.data.verifying import Finding, read_states, shards_of, verify
 from selfseg.errors import UsageError, ends_in_a_line
 from selfseg.runtime.counting import bar
 

@@ -59,6 +59,12 @@ def shard_holdings(shard: ShardEntry) -> tuple[Holding, Holding]:
     )
 
 
+def catalogue_holdings(manifest: Manifest) -> Iterator[Holding]:
+    """Yield what tells which samples the shards hold."""
+    for sha256 in manifest.catalogues:
+        yield Holding(f"catalogues/{sha256}.json", sha256)
+
+
 def background_holdings(manifest: Manifest) -> Iterator[Holding]:
     """Yield the images of the videos' backgrounds, each once."""
     for sha256 in dict.fromkeys(video.background for video in manifest.videos if video.background):
@@ -69,6 +75,7 @@ def holdings(manifest: Manifest) -> Iterator[Holding]:
     """Yield all that a manifest names."""
     for shard in manifest.shards:
         yield from shard_holdings(shard)
+    yield from catalogue_holdings(manifest)
     yield from background_holdings(manifest)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from selfseg import storage
+from selfseg.data.catalogue import Stretch, stretches
 from selfseg.data.holdings import Holding, at_hand, sha256_of, shard_holdings
 from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import ShardEntry
@@ -35,11 +36,11 @@ class CheckedShard:
     """What came of it.
 
     faults: of the tar, then of the index
-    keys: of its samples; None: the index cannot be read
+    held: its samples as the index lists them; None: it cannot be read
     """
 
     faults: tuple[Fault, ...]
-    keys: tuple[str, ...] | None
+    held: tuple[Stretch, ...] | None
 
 
 def check_shard(collection: str, shard: ShardEntry) -> CheckedShard:
@@ -53,14 +54,14 @@ def check_shard(collection: str, shard: ShardEntry) -> CheckedShard:
     try:
         with at_hand(tar.at(collection)) as path:
             faults = [*_faults_of_tar(path, tar, index, entries), *of_index]
-    except storage.MissingObject:
-        faults = [Fault(tar, "missing"), *of_index]
+    except storage.StorageError as error:
+        faults = [_unreadable(tar, collection, error), *of_index]
     if entries is None:
         return CheckedShard(tuple(faults), None)
     if len(entries) != shard.samples:
         cause = f"lists {len(entries)} samples where the manifest counts {shard.samples}"
         faults.append(Fault(index, cause, replaceable=False))
-    return CheckedShard(tuple(faults), tuple(entry.key for entry in entries))
+    return CheckedShard(tuple(faults), tuple(stretches(entries)))
 
 
 def check_object(collection: str, holding: Holding) -> Fault | None:
@@ -72,8 +73,8 @@ def check_object(collection: str, holding: Holding) -> Fault | None:
     try:
         with at_hand(holding.at(collection)) as path:
             right = sha256_of(path) == holding.sha256
-    except storage.MissingObject:
-        return Fault(holding, "missing")
+    except storage.StorageError as error:
+        return _unreadable(holding, collection, error)
     return None if right else Fault(holding, "damaged: its sha256 differs")
 
 
@@ -83,14 +84,29 @@ def _read_index(
     """Return what an index lists; None, and why, if it cannot be read."""
     try:
         data = storage.read(index.at(collection))
-    except storage.MissingObject:
-        return None, (Fault(index, "missing"),)
+    except storage.StorageError as error:
+        return None, (_unreadable(index, collection, error),)
     if hashlib.sha256(data).hexdigest() != index.sha256:
         return None, (Fault(index, "damaged: its sha256 differs"),)
     try:
-        return parse_index(data), ()
+        entries = parse_index(data)
+        stretches(entries)  # says whether all keys are some
+        return entries, ()
     except ValueError as error:
         return None, (Fault(index, str(error), replaceable=False),)
+
+
+def _unreadable(holding: Holding, collection: str, error: storage.StorageError) -> Fault:
+    """Say why an object cannot be read.
+
+    Raises:
+        StorageError: it is in a bucket and not missing, so that others are out of reach, too.
+    """
+    if isinstance(error, storage.MissingObject):
+        return Fault(holding, "missing")
+    if storage.is_remote(collection):
+        raise error
+    return Fault(holding, str(error).removeprefix(f"{holding.at(collection)}: "))
 
 
 def _faults_of_tar(

@@ -1,13 +1,12 @@
 """Whether a collection is what its manifests say, down to the last byte; and mending what is not.
 
-the chain       the manifests that a state grew from
-the objects     shards, indexes and backgrounds against their SHA-256
-the samples     each part against its CRC-32, each index against its tar, and every frame of
-                every video once
+Looked at are
+    the chain       the manifests that a state grew from
+    the objects     shards, indexes, catalogues and backgrounds against their SHA-256
+    the samples     each part against its CRC-32, each index against its tar, each catalogue
+                    against the indexes, and whether every frame of every video is there once
 """
 
-import hashlib
-import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,24 +14,25 @@ from functools import partial
 import numpy as np
 
 from selfseg import storage
+from selfseg.data.catalogue import Stretch, parse_catalogue
 from selfseg.data.holdings import (
     Holding,
-    at_hand,
     background_holdings,
-    bring,
+    catalogue_holdings,
     manifest_holding,
     several_at_once,
     shard_holdings,
 )
-from selfseg.data.index import dump_index
 from selfseg.data.manifest import LATEST, MANIFEST, Manifest, ShardEntry, load_manifest
-from selfseg.data.schema import split_key
+from selfseg.data.mending import Mend
+from selfseg.data.schema import sample_key
 from selfseg.data.shard_check import Fault, check_object, check_shard
-from selfseg.data.writing import index_tar
 from selfseg.errors import UserError
 
-Mend = Callable[[Holding], str]
-"""Puts an object right and says how; or raises a UserError that says why it could not."""
+Held = dict[str, tuple[Stretch, ...] | None]
+"""Samples of each shard, by its name; None: its index cannot be read."""
+
+FROM_THE_START = "it was written so, and no copy can mend it"
 
 UNSEEN = -1
 
@@ -62,7 +62,7 @@ class Tally:
         self._shards = {shard.name: number for number, shard in enumerate(manifest.shards)}
         self._names = [shard.name for shard in manifest.shards]
 
-    def add(self, shard: str, keys: Iterable[str]) -> Iterator[str]:
+    def add(self, shard: str, held: Iterable[Stretch]) -> Iterator[str]:
         """Take note of the samples of a shard; yield what is wrong with them, by key.
 
         A shard that is only part of an earlier state is left alone.
@@ -70,15 +70,16 @@ class Tally:
         number = self._shards.get(shard)
         if number is None:
             return
-        for key in keys:
-            video, frame = _address(key)
-            places = self._places.get(video)
-            if places is None or not 0 <= frame < len(places):
-                yield f"{key}: no sample that the manifest counts"
-            elif places[frame] != UNSEEN:
-                yield f"{key}: is in shards/{self._names[places[frame]]}.tar already"
-            else:
-                places[frame] = number
+        for stretch in held:
+            places = self._places.get(stretch.video_id, np.zeros(0, np.int32))
+            for frame in range(stretch.frame, stretch.frame + stretch.frames):
+                key = sample_key(stretch.video_id, frame)
+                if not 0 <= frame < len(places):
+                    yield f"{key}: no sample that the manifest counts"
+                elif places[frame] != UNSEEN:
+                    yield f"{key}: is in shards/{self._names[places[frame]]}.tar already"
+                else:
+                    places[frame] = number
 
     def unseen(self) -> Iterator[str]:
         """Yield which frames have not been met, video by video."""
@@ -147,47 +148,32 @@ def verify(
     """
     if not states:
         return
-    tally, readable, done = Tally(states[0]), True, 0
+    tally, done = Tally(states[0]), 0
+    held: Held = {}
     check = partial(_checked_shard, collection, mend)
-    for shard, (findings, keys) in several_at_once(check, shards_of(states)):
+    for shard, (findings, there) in several_at_once(check, shards_of(states)):
         yield from findings
+        held[shard.name] = there
         tar, _ = shard_holdings(shard)
-        yield from (Finding(tar.name, cause) for cause in tally.add(shard.name, keys or ()))
-        readable &= keys is not None
+        yield from (Finding(tar.name, cause) for cause in tally.add(shard.name, there or ()))
         done += shard.size
         report(done)
-    if readable:  # otherwise these are but a consequence of what was named
+    if None not in held.values():  # otherwise these are but a consequence of what was named
         yield from (Finding("", cause) for cause in tally.unseen())
-    images = dict.fromkeys(image for state in states for image in background_holdings(state))
-    for _, found in several_at_once(partial(_checked_object, collection, mend), images):
+    # Only now are all indexes mended that can be, from which a catalogue is made anew.
+    look = partial(_checked_object, collection, mend)
+    catalogues = dict.fromkeys(one for state in states for one in catalogue_holdings(state))
+    for catalogue, found in several_at_once(look, catalogues):
+        yield from found or _other_samples(collection, catalogue, held)
+    images = dict.fromkeys(one for state in states for one in background_holdings(state))
+    for _, found in several_at_once(look, images):
         yield from found
-
-
-def mending(collection: str, spare: str | None) -> Mend:
-    """Return what puts an object of a collection right.
-
-    An index is made anew from its tar, if that gives what the manifest expects. Anything else is
-    taken from the collection `spare`, if it is intact there.
-    """
-
-    def mend(holding: Holding) -> str:
-        if holding.name.endswith(".idx") and _reindexed(collection, holding):
-            return "made anew from its tar"
-        if spare is None:
-            raise UserError("--from URL of another copy could mend it")
-        try:
-            bring(holding, spare, collection)
-        except storage.MissingObject:
-            raise UserError(f"{spare} does not have it either") from None
-        return f"taken from {spare}"
-
-    return mend
 
 
 def _checked_shard(
     collection: str, mend: Mend | None, shard: ShardEntry
-) -> tuple[list[Finding], tuple[str, ...] | None]:
-    """Return what is wrong with a shard or was, and the keys of its samples as it is now."""
+) -> tuple[list[Finding], tuple[Stretch, ...] | None]:
+    """Return what is wrong with a shard or was, and its samples as it is now."""
     checked = check_shard(collection, shard)
     findings = [_finding(fault, mend) for fault in checked.faults]
     if any(finding.mended for finding in findings):
@@ -196,7 +182,7 @@ def _checked_shard(
         named = {finding.name for finding in findings if not finding.mended}
         again = [fault for fault in checked.faults if fault.holding.name not in named]
         findings += [_finding(fault, None) for fault in again]
-    return findings, checked.keys
+    return findings, checked.held
 
 
 def _checked_object(collection: str, mend: Mend | None, holding: Holding) -> list[Finding]:
@@ -208,7 +194,7 @@ def _finding(fault: Fault, mend: Mend | None) -> Finding:
     """Report a fault, put right if possible."""
     name = fault.holding.name
     if not fault.replaceable:
-        return Finding(name, f"{fault.cause}; it was written so, and no copy can mend it")
+        return Finding(name, f"{fault.cause}; {FROM_THE_START}")
     if mend is None:
         return Finding(name, fault.cause)
     try:
@@ -217,23 +203,11 @@ def _finding(fault: Fault, mend: Mend | None) -> Finding:
         return Finding(name, f"{fault.cause}; {error}")
 
 
-def _reindexed(collection: str, index: Holding) -> bool:
-    """Write the index of a tar, if it is the one that is wanted."""
-    tar = index.at(collection).removesuffix(".idx") + ".tar"
-    try:
-        with at_hand(tar) as path:
-            data = dump_index(index_tar(path))
-    except (UserError, tarfile.TarError):
-        return False
-    if hashlib.sha256(data).hexdigest() != index.sha256:
-        return False
-    storage.write(index.at(collection), data)
-    return True
-
-
-def _address(key: str) -> tuple[str, int]:
-    """Split a key; one that is none is of a video that there cannot be."""
-    try:
-        return split_key(key)
-    except ValueError:
-        return "", 0
+def _other_samples(collection: str, catalogue: Holding, held: Held) -> Iterator[Finding]:
+    """Yield the shards of which an intact catalogue tells something else than their indexes."""
+    told = parse_catalogue(storage.read(catalogue.at(collection)))
+    for shard, listed in told.items():
+        there = held.get(shard)
+        if there is not None and tuple(listed) != there:
+            cause = f"tells of shards/{shard}.tar other samples than its index; {FROM_THE_START}"
+            yield Finding(catalogue.name, cause)

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 
 from selfseg import storage
 from selfseg.data.collection import Collection, Record
+from selfseg.data.lookup import find_sample
 from selfseg.data.schema import (
     IMAGE,
     MASK,
@@ -18,7 +19,6 @@ from selfseg.data.schema import (
     decode_mask,
     forward_part,
 )
-from selfseg.data.single_sample import find_sample, read_sample, shard_of
 from selfseg.errors import UsageError
 from selfseg.ops.camera import quadratic_flow
 from selfseg.ops.colours import flow_image, overlay
@@ -44,18 +44,18 @@ def show_sample(url: str, wanted: str, *, gap: int | None, output: str | None) -
         UsageError: no such sample, or it has no such flow.
         UserError: the collection is damaged, or the picture cannot be written.
     """
-    collection = Collection.open(url)
-    ordinal = find_sample(collection, wanted)
-    record = collection.record(ordinal)
+    collection = Collection.open(url, fetch=False)
+    record = collection.record(find_sample(collection, wanted))
     output = output or f"{record.key}.png"
     if not output.endswith(".png"):
         raise UsageError(f"--output {output}: the picture is a PNG; give a name that ends in .png")
-    parts = read_sample(collection, ordinal)
+    parts = {part: record.read(part) for part in record.parts}
     meta = Meta.model_validate_json(parts[META])
     drawn = _drawn_gap(record.key, meta, gap)
     motion = None if drawn is None else _motion(parts, meta, drawn)
     yield from _words(record, meta)
-    yield f"shard   {shard_of(collection, ordinal).name}.tar; {len(parts)} parts, all intact:"
+    yield f"shard   {collection.place(record.ordinal)[0].url}"
+    yield f"parts   {len(parts)}, all intact:"
     for part, span in sorted(record.parts.items()):
         yield f"  {part:16} {span.size:>9,} bytes  crc32 {span.crc32:08x}"
     for number, pair in sorted(meta.pairs.items()):

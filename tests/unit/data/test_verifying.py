@@ -1,18 +1,32 @@
 """What `tools/collection.py verify` finds, and puts right."""
 
 import hashlib
+import shutil
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from selfseg import storage
 from selfseg.data import schema
+from selfseg.data.catalogue import Stretch, stretches
 from selfseg.data.collection import Collection
+from selfseg.data.growing import grown
 from selfseg.data.holdings import leftovers
 from selfseg.data.index import Span, dump_index, parse_index
-from selfseg.data.manifest import LATEST, Manifest, commit_manifest, load_manifest, newest_id
-from selfseg.data.verifying import Finding, mending, read_states, verify
+from selfseg.data.manifest import (
+    LATEST,
+    Manifest,
+    ShardEntry,
+    commit_manifest,
+    index_url,
+    load_manifest,
+    newest_id,
+)
+from selfseg.data.mending import mending
+from selfseg.data.verifying import Finding, read_states, verify
+from selfseg.data.writing import publish_catalogue
 from tests.exact_collection import video_id, write_collection
 from tests.synthetic import moving_disc
 
@@ -26,9 +40,39 @@ def url(tmp_path):
 
 
 @pytest.fixture
-def spare(tmp_path):
-    write_collection(str(tmp_path / "spare"), SCENES, with_backgrounds=True)
+def spare(url, tmp_path):
+    shutil.copytree(url, tmp_path / "spare")
     return str(tmp_path / "spare")
+
+
+@pytest.fixture
+def catalogued(url, tmp_path):
+    """Have a state of which a catalogue tells, and one that grew from it with a catalogue more."""
+    first = load_manifest(url)
+    (Path(url) / f"manifest-{first.id}.json").unlink()
+    catalogue = publish_catalogue(url, listed(url, first.shards))
+    first = first.override({"catalogues": [catalogue]})
+    publish(url, first)
+    write_collection(str(tmp_path / "cow"), {"cow": moving_disc(3, seed=9)})
+    shutil.copytree(tmp_path / "cow" / "shards", f"{url}/shards", dirs_exist_ok=True)
+    added = load_manifest(str(tmp_path / "cow"))
+    catalogue = publish_catalogue(url, listed(url, added.shards))
+    publish(url, grown(first, first.id, added.override({"catalogues": [catalogue]})))
+    assert set(Collection.open(url).videos) == {"swan", "car", "cow"}
+    return url
+
+
+def publish(url: str, manifest: Manifest) -> None:
+    storage.write(f"{url}/manifest-{manifest.id}.json", manifest.to_bytes())
+    storage.write(f"{url}/{LATEST}", f"{manifest.id}\n".encode())
+
+
+def listed(url: str, shards: Iterable[ShardEntry]) -> list[tuple[ShardEntry, list[Stretch]]]:
+    """Return what these shards hold."""
+    return [
+        (shard, stretches(parse_index(storage.read(index_url(url, shard.name)))))
+        for shard in shards
+    ]
 
 
 def found(url: str, *, repair: bool = False, spare: str | None = None) -> list[Finding]:
@@ -148,6 +192,56 @@ def test_a_changed_background_is_named(url):
     )
 
 
+def test_a_file_that_cannot_be_read_is_named_and_the_others_are_looked_at(url):
+    """A folder in its place stands for what a disk refuses to give."""
+    name, path = first_shard(url)
+    path.unlink()
+    path.mkdir()
+    (Path(url) / "backgrounds" / f"{load_manifest(url).videos[0].background}.png").unlink()
+    tar, background = found(url)
+    assert (tar.name, background.cause) == (name, "missing")
+    assert "is a folder, not a file" in tar.cause
+
+
+def test_every_catalogue_of_the_chain_is_looked_at_and_made_anew(catalogued):
+    assert found(catalogued) == []
+    assert leftovers(catalogued) == []
+    before = contents(catalogued)
+    first, second = load_manifest(catalogued).catalogues
+    (Path(catalogued) / "catalogues" / f"{first}.json").unlink()
+    flip(Path(catalogued) / "catalogues" / f"{second}.json", 5)
+    assert found(catalogued) == [
+        Finding(f"catalogues/{first}.json", "missing"),
+        Finding(f"catalogues/{second}.json", "damaged: its sha256 differs"),
+    ]
+    mended = [finding.mended for finding in found(catalogued, repair=True)]
+    assert mended == ["made anew from the indexes"] * 2
+    assert contents(catalogued) == before
+
+
+def test_a_catalogue_is_made_anew_from_an_index_that_is_made_anew(catalogued):
+    before = contents(catalogued)
+    for path in [*Path(catalogued).glob("catalogues/*"), *Path(catalogued).glob("shards/*.idx")]:
+        path.unlink()
+    findings = found(catalogued, repair=True)
+    assert {finding.mended for finding in findings} == {
+        "made anew from its tar", "made anew from the indexes"
+    }  # fmt: skip
+    assert contents(catalogued) == before
+
+
+def test_a_catalogue_that_does_not_fit_the_indexes_is_named(url):
+    (entry, held), *others = listed(url, load_manifest(url).shards)
+    wrong = publish_catalogue(url, [(entry, held[1:]), *others])
+    commit(url, catalogues=[wrong])
+    finding = the_only(found(url, repair=True))
+    assert finding.name == f"catalogues/{wrong}.json"
+    assert finding.cause.startswith(
+        f"tells of shards/{entry.name}.tar other samples than its index"
+    )
+    assert finding.mended is None
+
+
 def test_a_shard_that_only_an_earlier_state_names_is_checked_as_well(url):
     name, path = first_shard(url)
     write_collection(url, {"cow": moving_disc(3, seed=9)}, with_backgrounds=True)
@@ -177,10 +271,8 @@ def test_an_index_of_another_tar_is_noticed_though_the_manifest_vouches_for_it(u
     path.with_suffix(".idx").write_bytes(data)
     shards = load_manifest(url).model_dump()["shards"]
     shards[0]["index_sha256"] = hashlib.sha256(data).hexdigest()
-    # The state before this one still expects the index as it was.
-    newest = load_manifest(url).override({"shards": shards})
-    storage.write(f"{url}/manifest-{newest.id}.json", newest.to_bytes())
-    storage.write(f"{url}/{LATEST}", f"{newest.id}\n".encode())
+    # Published without a parent, which would still expect the index as it was.
+    publish(url, load_manifest(url).override({"shards": shards}))
     for repair in (False, True):
         finding = the_only(found(url, repair=repair, spare=spare))
         assert finding.name == name.replace("tar", "idx")

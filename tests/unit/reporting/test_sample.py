@@ -118,7 +118,7 @@ def test_a_still_is_shown_alone(tmp_path):
     write_collection(str(tmp_path / "c"), {"disc": SCENE}, with_flow=False)
     text, picture = shown(str(tmp_path / "c"), "disc/0", tmp_path)
     assert picture.shape == (HEIGHT + CAPTION_ROWS, WIDTH, 3)
-    assert "2 parts, all intact" in text
+    assert "parts   2, all intact" in text
 
 
 def test_the_picture_is_named_by_the_key_unless_a_name_is_given(url, tmp_path, monkeypatch, capsys):

@@ -1,14 +1,11 @@
-"""One sample of a collection, found by what a person calls it, and read by itself."""
+"""One sample of a collection, found by what a person calls it."""
 
-import zlib
 from difflib import get_close_matches
-from itertools import accumulate
 
-from selfseg import storage
 from selfseg.data.collection import Collection
-from selfseg.data.manifest import ShardEntry, VideoEntry, shard_url
+from selfseg.data.manifest import VideoEntry
 from selfseg.data.schema import sample_key
-from selfseg.errors import UsageError, UserError
+from selfseg.errors import UsageError
 
 NEAR = 3
 """Names offered in place of an unknown one."""
@@ -36,37 +33,6 @@ def find_sample(collection: Collection, wanted: str) -> int:
             "choose one of these"
         )
     return collection.ordinal(sample_key(video.id, int(frame)))
-
-
-def read_sample(collection: Collection, ordinal: int) -> dict[str, bytes]:
-    """Read all parts of a sample, verified, by a single request for the bytes they lie in.
-
-    Nothing else of the shard is fetched, and nothing is kept.
-
-    Raises:
-        UserError: the shard is damaged or gone.
-    """
-    record = collection.record(ordinal)
-    url = shard_url(collection.url, shard_of(collection, ordinal).name)
-    begin = min(span.offset for span in record.parts.values())
-    end = max(span.offset + span.size for span in record.parts.values())
-    data = storage.read_range(url, begin, end - begin)
-    parts = {}
-    for part, span in record.parts.items():
-        parts[part] = data[span.offset - begin :][: span.size]
-        if zlib.crc32(parts[part]) != span.crc32:
-            raise UserError(
-                f"{url}: damaged at {record.key}.{part}: its checksum differs; "
-                f"repair it with tools/collection.py verify {collection.url} --repair"
-            )
-    return parts
-
-
-def shard_of(collection: Collection, ordinal: int) -> ShardEntry:
-    """Return the shard that a sample lies in."""
-    ends = accumulate(collection.counts)
-    shards = zip(collection.manifest.shards, ends, strict=True)
-    return next(shard for shard, end in shards if ordinal < end)
 
 
 def _video(collection: Collection, name: str) -> VideoEntry:

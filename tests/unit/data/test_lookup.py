@@ -1,15 +1,11 @@
-"""One sample by what a person calls it, and by one request."""
-
-from pathlib import Path
+"""One sample by what a person calls it."""
 
 import pytest
 
-from selfseg import storage
-from selfseg.data import schema
 from selfseg.data.collection import Collection
-from selfseg.data.manifest import commit_manifest, load_manifest, shard_url
-from selfseg.data.single_sample import find_sample, read_sample, shard_of
-from selfseg.errors import UsageError, UserError
+from selfseg.data.lookup import find_sample
+from selfseg.data.manifest import commit_manifest
+from selfseg.errors import UsageError
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 
@@ -60,49 +56,3 @@ def test_of_two_videos_of_one_name_the_ids_are_offered(tmp_path):
     with pytest.raises(UsageError, match=r"called swan; give one as swan-0{8}/0, swan-1{8}/0$"):
         find_sample(collection, "swan/0")
     assert find_sample(collection, "swan-00000000/0") == 0
-
-
-def test_all_parts_are_read_by_one_request_for_no_more_than_their_stretch_of_the_shard(
-    collection, monkeypatch
-):
-    asked: list[tuple[str, int, int]] = []
-    read_range = storage.read_range
-
-    def noted(url: str, offset: int, size: int) -> bytes:
-        asked.append((url, offset, size))
-        return read_range(url, offset, size)
-
-    for ordinal in range(len(collection)):
-        record = collection.record(ordinal)
-        expected = {part: record.read(part) for part in record.parts}
-        with monkeypatch.context() as patch:
-            patch.setattr(storage, "read_range", noted)
-            assert read_sample(collection, ordinal) == expected
-        (request,) = asked
-        # Between the parts lie their headers, and what fills the blocks.
-        blocks = 2 * 512 * len(expected)
-        assert sum(map(len, expected.values())) <= request[2]
-        assert request[2] <= sum(map(len, expected.values())) + blocks
-        asked.clear()
-
-
-def test_the_shard_is_that_of_the_manifest_that_has_the_key(collection):
-    for ordinal in range(len(collection)):
-        shard = shard_of(collection, ordinal)
-        key = collection.key(ordinal).encode()
-        index = Path(shard_url(collection.url, shard.name)).with_suffix(".idx")
-        assert key in index.read_bytes()
-
-
-def test_a_damaged_part_is_named_by_shard_key_and_part(tmp_path):
-    write_collection(str(tmp_path), SCENES)
-    collection = Collection.open(str(tmp_path))
-    record = collection.record(0)
-    shard = Path(shard_url(collection.url, load_manifest(str(tmp_path)).shards[0].name))
-    data = bytearray(shard.read_bytes())
-    data[record.parts[schema.IMAGE].offset] ^= 1
-    shard.write_bytes(data)
-    with pytest.raises(
-        UserError, match=rf"^{shard}: damaged at {record.key}\.image\.jpg: .*repair"
-    ):
-        read_sample(collection, 0)
