@@ -37,6 +37,7 @@ from selfseg.data.manifest import SHOWN_DIGITS, resolve
 from selfseg.data.mending import mending
 from selfseg.data.verifying import Finding, read_states, shards_of, verify
 from selfseg.errors import UsageError, ends_in_a_line
+from selfseg.reporting.wording import plural
 from selfseg.runtime.counting import bar
 
 
@@ -77,16 +78,17 @@ def list_collection(args: argparse.Namespace) -> None:
     if args.json:
         print(found.model_dump_json(indent=1))
         return
-    print(f"{found.url}: {len(found.states)} states, the latest first")
+    print(f"{found.url}: {plural(len(found.states), 'state')}, the latest first")
     for state in found.states:
         mark = " (newest)" if state.newest else ""
         print(
-            f"  {state.id[:SHOWN_DIGITS]}{mark}: {state.videos} videos, {state.frames} frames, "
-            f"{decimal(state.size)} in {state.shards} shards; {state.skipped} left out"
+            f"  {state.id[:SHOWN_DIGITS]}{mark}: {plural(state.videos, 'video')}, "
+            f"{plural(state.frames, 'frame')}, {decimal(state.size)} in "
+            f"{plural(state.shards, 'shard')}; {state.skipped} left out"
         )
     _list_settings(found)
     for video in found.videos:
-        known = [f"{video.frames} frames"]
+        known = [plural(video.frames, "frame")]
         known += [decimal(video.size)] if video.size is not None else []
         known += ["masks"] if video.masks else []
         known += ["background"] if video.background else []
@@ -114,7 +116,8 @@ def verify_collection(args: argparse.Namespace) -> None:
     # Which files belong to states that cannot be read, nobody knows.
     for name in leftovers(place) if readable else ():
         print(f"{storage.join(place, name)}: belongs to no state; left alone")
-    print(f"{place}: {len(shards)} shards, {decimal(size)}: {_summary(findings, args.repair)}")
+    read = f"{plural(len(shards), 'shard')}, {decimal(size)}"
+    print(f"{place}: {read}: {_summary(findings, args.repair)}")
     if _left(findings):
         sys.exit(1)
 
@@ -125,7 +128,7 @@ def copy_collection(args: argparse.Namespace) -> None:
     with bar(Console(stderr=True), "MB", _megabytes(plan.size)) as show:
         carry_out(plan, lambda done: show(_megabytes(done)))
     print(
-        f"{plan.target}: manifest {plan.state}; {len(plan.missing)} objects brought, "
+        f"{plan.target}: manifest {plan.state}; {plural(len(plan.missing), 'object')} brought, "
         f"{decimal(plan.size)} of shards"
     )
 
@@ -162,7 +165,7 @@ def _summary(findings: Sequence[Finding], repaired: bool) -> str:
     if not findings:
         return "all intact"
     left, mended = _left(findings), len(findings) - _left(findings)
-    told = f"{left} problems" + (f" left, {mended} put right" if repaired else "")
+    told = plural(left, "problem") + (f" left, {mended} put right" if repaired else "")
     if not left:
         return told
     if not repaired:

@@ -13,6 +13,7 @@ from selfseg.cli import main as selfseg
 from selfseg.data.collection import Collection
 from selfseg.data.manifest import LATEST, load_manifest, newest_id
 from selfseg.data.schema import IMAGE
+from tests.catalogued import add_catalogue
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 from tools.collection import main
@@ -30,6 +31,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     write_collection(str(tmp_path / "folder"), SCENES, with_backgrounds=True)
+    add_catalogue(str(tmp_path / "folder"))
     return str(tmp_path / "folder")
 
 
@@ -76,7 +78,7 @@ def test_problems_are_a_line_each_and_a_repair_leaves_none(place, folder, capsys
     assert status("verify", url, "--repair") == 1
     *lines, summary = capsys.readouterr().out.splitlines()
     assert lines[1] == f"{url}/shards/{second.name}.idx: missing; made anew from its tar"
-    assert "1 problems left, 1 put right; give a copy by --from URL" in summary
+    assert "one problem left, 1 put right; give a copy by --from URL" in summary
 
     assert status("verify", url, "--repair", "--from", folder) == 0
     *lines, _ = capsys.readouterr().out.splitlines()
@@ -156,7 +158,7 @@ def test_a_listing_says_states_settings_and_videos(place, folder, capsys):
     main(["list", url])
     text = capsys.readouterr().out
     assert f"{url}: 2 states, the latest first" in text
-    assert f"{second.id[:16]} (newest): 1 videos, 3 frames" in text
+    assert f"{second.id[:16]} (newest): one video, 3 frames" in text
     assert f"  {first.id[:16]}: 2 videos, 11 frames" in text
     assert "height 240; flow none; background none" in text
     assert "cow (cow-00000000): 3 frames\n" in text

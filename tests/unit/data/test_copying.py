@@ -12,6 +12,7 @@ from selfseg.data.copying import CopyPlan, carry_out, plan_copy
 from selfseg.data.holdings import Holding, bring
 from selfseg.data.manifest import LATEST, load_manifest, newest_id
 from selfseg.errors import UsageError, UserError
+from tests.catalogued import add_catalogue
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 
@@ -22,6 +23,7 @@ COW = {"cow": moving_disc(3, seed=9)}
 def source(tmp_path):
     scenes = {"swan": moving_disc(7), "car": moving_disc(4, seed=5, pan=(1, 0))}
     write_collection(str(tmp_path / "source"), scenes, with_backgrounds=True)
+    add_catalogue(str(tmp_path / "source"))
     return str(tmp_path / "source")
 
 

@@ -3,14 +3,12 @@
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from selfseg import storage
 from selfseg.data import schema
-from selfseg.data.catalogue import Stretch, stretches
 from selfseg.data.collection import Collection
 from selfseg.data.growing import grown
 from selfseg.data.holdings import leftovers
@@ -18,15 +16,14 @@ from selfseg.data.index import Span, dump_index, parse_index
 from selfseg.data.manifest import (
     LATEST,
     Manifest,
-    ShardEntry,
     commit_manifest,
-    index_url,
     load_manifest,
     newest_id,
 )
 from selfseg.data.mending import mending
 from selfseg.data.verifying import Finding, read_states, verify
 from selfseg.data.writing import publish_catalogue
+from tests.catalogued import add_catalogue, listed, publish
 from tests.exact_collection import video_id, write_collection
 from tests.synthetic import moving_disc
 
@@ -48,31 +45,14 @@ def spare(url, tmp_path):
 @pytest.fixture
 def catalogued(url, tmp_path):
     """Have a state of which a catalogue tells, and one that grew from it with a catalogue more."""
-    first = load_manifest(url)
-    (Path(url) / f"manifest-{first.id}.json").unlink()
-    catalogue = publish_catalogue(url, listed(url, first.shards))
-    first = first.override({"catalogues": [catalogue]})
-    publish(url, first)
+    first = add_catalogue(url)
     write_collection(str(tmp_path / "cow"), {"cow": moving_disc(3, seed=9)})
-    shutil.copytree(tmp_path / "cow" / "shards", f"{url}/shards", dirs_exist_ok=True)
-    added = load_manifest(str(tmp_path / "cow"))
-    catalogue = publish_catalogue(url, listed(url, added.shards))
-    publish(url, grown(first, first.id, added.override({"catalogues": [catalogue]})))
+    added = add_catalogue(str(tmp_path / "cow"))
+    for folder in ("shards", "catalogues"):
+        shutil.copytree(tmp_path / "cow" / folder, f"{url}/{folder}", dirs_exist_ok=True)
+    publish(url, grown(first, first.id, added))
     assert set(Collection.open(url).videos) == {"swan", "car", "cow"}
     return url
-
-
-def publish(url: str, manifest: Manifest) -> None:
-    storage.write(f"{url}/manifest-{manifest.id}.json", manifest.to_bytes())
-    storage.write(f"{url}/{LATEST}", f"{manifest.id}\n".encode())
-
-
-def listed(url: str, shards: Iterable[ShardEntry]) -> list[tuple[ShardEntry, list[Stretch]]]:
-    """Return what these shards hold."""
-    return [
-        (shard, stretches(parse_index(storage.read(index_url(url, shard.name)))))
-        for shard in shards
-    ]
 
 
 def found(url: str, *, repair: bool = False, spare: str | None = None) -> list[Finding]:
