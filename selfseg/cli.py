@@ -149,6 +149,14 @@ def table(args: argparse.Namespace) -> None:
         write_json(args.json, comparison)
 
 
+def show(args: argparse.Namespace) -> None:
+    """Print what a collection knows of one sample; draw its frame, flow, own motion and mask."""
+    from selfseg.reporting.sample import show_sample
+
+    for line in show_sample(args.collection, args.key, gap=args.gap, output=args.output):
+        print(line)
+
+
 def page() -> "Console":
     """Return where tables are printed; a file, or another program, takes wide ones too."""
     from rich.console import Console
@@ -257,6 +265,17 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("table", metavar="PAPER/N", help="a paper's table, e.g. dystab/5")
     command.add_argument("runs", nargs="*", metavar="RUN", help="folders or s3:// URLs of runs")
     command.add_argument("--json", metavar="FILE", help="also write it there, with every score")
+
+    command = commands.add_parser("show", help=show.__doc__)
+    command.set_defaults(run_command=show)
+    command.add_argument("collection", metavar="URL", help="of the collection, or URL@ID")
+    command.add_argument("key", metavar="KEY", help="a sample's key, or VIDEO/FRAME, e.g. bear/7")
+    command.add_argument(
+        "--gap", type=int, metavar="N", help="frames that the flow spans; default: the fewest"
+    )
+    command.add_argument(
+        "--output", metavar="FILE.png", help="or s3:// URL; default: KEY.png, in this folder"
+    )
     return parser
 
 

@@ -1,0 +1,151 @@
+"""The objects a collection is made of, one by one: their names, what they must hold, their way.
+
+Every object but LATEST is immutable and known by the SHA-256 of its content, so that it can be
+checked wherever it lies, and brought from any place that has it to any other.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from selfseg import storage
+from selfseg.data.manifest import LATEST, Manifest, ShardEntry, lineage, newest_id
+from selfseg.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AT_ONCE = 8
+"""Objects on their way at the same time; of those that come from a bucket, each is a file here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One immutable object.
+
+    name: relative to the collection's URL
+    sha256: of its content
+    size: bytes; 0: not known beforehand, and small
+    """
+
+    name: str
+    sha256: str
+    size: int = 0
+
+    def at(self, collection: str) -> str:
+        """Address it in a collection."""
+        return storage.join(collection, self.name)
+
+
+class DamagedObject(UserError):  # noqa: N818 - what it says, not that it is one
+    """An object does not hold what it must."""
+
+
+def manifest_holding(manifest_id: str) -> Holding:
+    """Return a manifest's own file."""
+    return Holding(f"manifest-{manifest_id}.json", manifest_id)
+
+
+def shard_holdings(shard: ShardEntry) -> tuple[Holding, Holding]:
+    """Return a shard's tar and its index."""
+    return (
+        Holding(f"shards/{shard.name}.tar", shard.sha256, shard.size),
+        Holding(f"shards/{shard.name}.idx", shard.index_sha256),
+    )
+
+
+def catalogue_holdings(manifest: Manifest) -> Iterator[Holding]:
+    """Yield what tells which samples the shards hold."""
+    for sha256 in manifest.catalogues:
+        yield Holding(f"catalogues/{sha256}.json", sha256)
+
+
+def background_holdings(manifest: Manifest) -> Iterator[Holding]:
+    """Yield the images of the videos' backgrounds, each once."""
+    for sha256 in dict.fromkeys(video.background for video in manifest.videos if video.background):
+        yield Holding(f"backgrounds/{sha256}.png", sha256)
+
+
+def holdings(manifest: Manifest) -> Iterator[Holding]:
+    """Yield all that a manifest names."""
+    for shard in manifest.shards:
+        yield from shard_holdings(shard)
+    yield from catalogue_holdings(manifest)
+    yield from background_holdings(manifest)
+
+
+def leftovers(collection: str) -> list[str]:
+    """Return the names of objects that no state of a collection names, sorted.
+
+    They belong to an ingest that is under way, to one that never ended, or to nobody.
+    """
+    named = {LATEST}
+    for manifest_id, manifest in lineage(collection, newest_id(collection)):
+        named.add(manifest_holding(manifest_id).name)
+        named.update(holding.name for holding in holdings(manifest))
+    return [name for name in storage.listing(collection) if name not in named]
+
+
+@contextmanager
+def at_hand(url: str) -> Iterator[Path]:
+    """Yield a file with the object's content: its own, or a copy that is removed afterwards.
+
+    Raises:
+        MissingObject: there is none.
+    """
+    if not storage.is_remote(url):
+        storage.size(url)
+        yield Path(url)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "object"
+        storage.download(url, path)
+        yield path
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file of any size.
+
+    Raises:
+        StorageError: it cannot be read to its end.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise storage.StorageError(
+            f"{path}: {error.strerror or error}; check its rights and the disk"
+        ) from None
+
+
+def bring(holding: Holding, source: str, target: str) -> None:
+    """Copy an object from one collection to the same place in another, verified on the way.
+
+    Raises:
+        MissingObject: `source` does not have it.
+        DamagedObject: it holds something else there; nothing was written.
+    """
+    with at_hand(holding.at(source)) as path:
+        if sha256_of(path) != holding.sha256:
+            raise DamagedObject(
+                f"{holding.at(source)}: damaged: its sha256 is not {holding.sha256}; "
+                f"repair it with tools/collection.py verify {source} --repair"
+            )
+        storage.upload(path, holding.at(target))
+
+
+def several_at_once(
+    work: Callable[[Item], Result], items: Iterable[Item]
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with what `work` made of it, in order; the first error stops the rest."""
+    listed = list(items)
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield from zip(listed, pool.map(work, listed), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
