@@ -92,7 +92,7 @@ def _read(collection: Collection, asked: _Asked, moves: Sequence[Move]) -> "_Bat
         )
     before, now = moves[-2:]
     earlier = {video.id for video in load_manifest(collection.url, before.manifest).videos}
-    grown = Collection.open(collection.url, now.manifest)
+    grown = Collection.open(collection.url, now.manifest, verify=collection.verifies)
     last = segment_after(grown, asked.config, earlier, seed=asked.seed, start=now.step, **wanted)
     return _Batches(grown, asked, (last,))
 

@@ -72,6 +72,9 @@ class DataConfig(Config):
     """Whether a batch may span two epochs, or an epoch's last samples are left out. The parts of a
     batch that `rehearsal` keeps apart always may."""
 
+    verify: bool = True
+    """Compare every part that is read with its checksum."""
+
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""
 
