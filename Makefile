@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all check format bench bench-sampling
+.PHONY: setup demo test test-all check format bench bench-sampling bench-data
 
 setup: $(VENV)/.ready  ## a virtual environment with the pinned dependencies
 
@@ -48,3 +48,16 @@ bench: setup bench-sampling  ## side by side, in one run each
 
 bench-sampling: setup  ## one draw beside the whole sum; FIGURE=FILE.svg draws it
 	$(BIN)/python tools/bench_sampling.py $(if $(FIGURE),--figure $(FIGURE))
+
+# What only the comparison needs lies in an environment over the project's, whose pins stay.
+VENV_BENCH := .venv-bench
+
+$(VENV_BENCH)/.ready: $(VENV)/.ready tools/bench_data_requirements.txt
+	$(PYTHON) -m venv $(VENV_BENCH)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(VENV_BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth
+	$(VENV_BENCH)/bin/pip install --quiet -r tools/bench_data_requirements.txt
+	touch $@
+
+bench-data: setup $(VENV_BENCH)/.ready  ## reading beside webdataset, mosaicml-streaming and litdata
+	PATH="$(abspath $(BIN)):$$PATH" $(VENV_BENCH)/bin/python tools/bench_data.py $(OPTIONS)

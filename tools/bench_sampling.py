@@ -18,18 +18,18 @@ are less the mean of the 15 others in a batch of such images.
 
 import argparse
 import json
-import math
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+from panels import Panel, figure
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -221,47 +221,25 @@ def noise_table() -> Table:
     return table
 
 
-def figure(single: list[Cost], whole: list[Cost]) -> str:
-    """Draw time and memory of an image over C, both axes logarithmic, as SVG."""
-    lines = (single, whole)
-    panels = (
-        ("seconds of a processor, an image", [[c.processor_s for c in line] for line in lines], 0),
-        ("megabytes, an image", [[c.megabytes for c in line] for line in lines], 420),
+def figure_of(single: list[Cost], whole: list[Cost]) -> str:
+    """Draw time and memory of an image over C, as SVG."""
+    lines = {"one draw": single, "whole sum, Eq. 2": whole}
+    places = [f"C = {side**2}" for side in SIDES]
+    return figure(
+        "One draw and the whole sum",
+        [
+            Panel(
+                "seconds of a processor, an image",
+                places,
+                {name: [cost.processor_s for cost in line] for name, line in lines.items()},
+            ),
+            Panel(
+                "megabytes, an image",
+                places,
+                {name: [cost.megabytes for cost in line] for name, line in lines.items()},
+            ),
+        ],
     )
-    body = "".join(_panel(title, values, left) for title, values, left in panels)
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 840 300" font-family="sans-serif" '
-        f'font-size="12" role="img"><title>One draw and the whole sum</title>{body}</svg>\n'
-    )
-
-
-def _panel(title: str, values: list[list[float]], left: int) -> str:
-    """Draw one panel: both lines, named at their ends, over a grid of powers of ten."""
-    low = math.floor(math.log10(min(map(min, values))))
-    high = math.ceil(math.log10(max(map(max, values))))
-
-    def place(index: int, value: float) -> tuple[float, float]:
-        share = (math.log10(value) - low) / (high - low)
-        return left + 60 + 120 * index, 260 - 210 * share
-
-    def marks() -> Iterator[str]:
-        for power in range(low, high + 1):
-            _, y = place(0, 10**power)
-            yield f'<path d="M{left + 50} {y:.1f}h270" stroke="#ddd"/>'
-            yield f'<text x="{left + 44}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g}</text>'
-        for index, side in enumerate(SIDES):
-            x, _ = place(index, 10**low)
-            yield f'<text x="{x}" y="280" text-anchor="middle">C = {side**2}</text>'
-        names = (("one draw", "#0072b2"), ("whole sum, Eq. 2", "#d55e00"))
-        for (name, colour), line in zip(names, values, strict=True):
-            points = [place(index, value) for index, value in enumerate(line)]
-            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-            yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-            x, y = points[-1]
-            yield f'<text x="{x}" y="{y - 8:.1f}" fill="{colour}" text-anchor="end">{name}</text>'
-
-    heading = f'<text x="{left + 50}" y="24" font-weight="bold">{title}</text>'
-    return heading + "".join(marks())
 
 
 def main() -> None:
@@ -288,7 +266,7 @@ def main() -> None:
     console.print("Variance of the gradient over its square, exactly:")
     console.print(noise_table())
     if arguments.figure:
-        arguments.figure.write_text(figure(single, whole))
+        arguments.figure.write_text(figure_of(single, whole))
 
 
 if __name__ == "__main__":

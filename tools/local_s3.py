@@ -45,7 +45,12 @@ class Keys:
 
 @contextmanager
 def local_s3(
-    folder: Path, buckets: Sequence[str], *, port: int | None = None, keys: Keys | None = None
+    folder: Path,
+    buckets: Sequence[str],
+    *,
+    port: int | None = None,
+    keys: Keys | None = None,
+    metrics_port: int = 0,
 ) -> Iterator[dict[str, str]]:
     """Serve `folder` while the context lasts; yield the AWS_* variables that reach it.
 
@@ -54,6 +59,7 @@ def local_s3(
         buckets: made if missing.
         port: of the S3 interface; None takes a free one.
         keys: the only pair the server accepts; None makes one up.
+        metrics_port: where it tells Prometheus what it has sent of each bucket; 0: nowhere.
 
     Raises:
         UserError: the server is not installed, or did not start; says why.
@@ -64,7 +70,7 @@ def local_s3(
     with tempfile.TemporaryDirectory(prefix="local-s3-") as scratch, ExitStack() as running:
         # Somebody may take one of the free ports before the server does: a few starts.
         for _ in range(1 if port else STARTS):
-            server = _launch(folder.resolve(), Path(scratch), port, keys or Keys())
+            server = _launch(folder.resolve(), Path(scratch), port, keys, metrics_port)
             running.callback(_stop, server)
             if _answers(server):
                 break
@@ -83,7 +89,9 @@ class _Server:
     environment: dict[str, str]
 
 
-def _launch(folder: Path, scratch: Path, port: int | None, keys: Keys) -> _Server:
+def _launch(
+    folder: Path, scratch: Path, port: int | None, keys: Keys, metrics_port: int
+) -> _Server:
     beside_python = str(Path(sys.executable).parent)
     program = shutil.which("weed", path=os.pathsep.join([beside_python, os.environ["PATH"]]))
     if program is None:
@@ -93,7 +101,7 @@ def _launch(folder: Path, scratch: Path, port: int | None, keys: Keys) -> _Serve
     admin = {"name": "local", "credentials": credentials, "actions": ["Admin"]}
     identities.write_text(json.dumps({"identities": [admin]}))
     ports = free_ports(port)
-    options = _options(folder, scratch) | ports
+    options = _options(folder, scratch) | ports | {"metricsPort": metrics_port}
     with (scratch / "log").open("wb") as log:
         process = subprocess.Popen(
             [program, "server", *(f"-{name}={value}" for name, value in options.items())],

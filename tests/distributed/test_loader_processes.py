@@ -78,6 +78,16 @@ def joined(parts: list[list[list[str]]]) -> list[list[str]]:
     return [list(chain(*batch)) for batch in zip(*parts, strict=True)]
 
 
+def test_resuming_with_other_workers_and_loader_processes_reads_the_same_global_batches(url, whole):
+    # (step at which it goes on, workers, loader processes of each)
+    for step, world_size, processes in [(1, 2, 1), (2, 1, 2), (4, 4, 0)]:
+        parts = [
+            samples_of(read(url, processes, rank=rank, world_size=world_size, step=step))
+            for rank in range(world_size)
+        ]
+        assert joined(parts)[: STEPS - step] == whole[step:]
+
+
 def read_as_worker(url: str, rank: int, world_size: int) -> list[list[str]]:
     return samples_of(read(url, 0, rank=rank, world_size=world_size))
 

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 import pytest
-from bench_sampling import SIDES, Case, Cost, cost_table, figure, measure_alone, settings_of
+from bench_sampling import SIDES, Case, Cost, cost_table, figure_of, measure_alone, settings_of
 from sampling_noise import noises, relative_noise
 
 from selfseg.methods.proposal.config import ProposalConfig
@@ -71,7 +71,7 @@ def test_what_does_not_fit_has_a_row_all_the_same():
 def test_the_figure_has_a_level_line_for_one_draw_and_a_rising_one_for_the_whole_sum():
     lines = [
         [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
-        for line in ElementTree.fromstring(figure(SINGLE, WHOLE)).iter(f"{SVG}polyline")
+        for line in ElementTree.fromstring(figure_of(SINGLE, WHOLE)).iter(f"{SVG}polyline")
     ]
     assert len(lines) == 4  # time and memory
     for level, rising in (lines[:2], lines[2:]):

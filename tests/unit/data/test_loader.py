@@ -4,6 +4,8 @@ from itertools import islice
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection, Record
@@ -79,6 +81,20 @@ def test_reading_goes_on_where_it_stopped(collection):
     straight = read(collection, 8)
     for earlier, later in zip(straight[5:], read(collection, 3, step=5), strict=True):
         assert_equal(earlier, later)
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.lists(st.sampled_from([1, 2, 4]), min_size=8, max_size=8))
+def test_reading_stopped_at_every_step_goes_on_with_any_number_of_workers(collection, world_sizes):
+    for step, whole in enumerate(read(collection, 8)):
+        workers = world_sizes[step]
+        parts = [
+            read(collection, 1, step=step, rank=rank, world_size=workers)[0]
+            for rank in range(workers)
+        ]
+        assert sum((part.keys for part in parts), ()) == whole.keys
+        assert torch.equal(torch.cat([part.image for part in parts]), whole.image)
+        assert torch.equal(torch.cat([part.flow for part in parts]), whole.flow)
 
 
 def test_a_later_epoch_shows_the_samples_differently(collection):

@@ -2,15 +2,19 @@
 
 import gc
 import hashlib
+import io
 import json
 import tarfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from webdataset.compat import WebDataset
 
 from selfseg import storage
+from selfseg.data import schema
 from selfseg.data.collection import Collection
 from selfseg.data.index import Span, parse_index
 from selfseg.data.ingesting import IngestSettings, Sample
@@ -38,6 +42,8 @@ from selfseg.data.writing import (
     sweep,
 )
 from selfseg.errors import UsageError, UserError
+from tests.exact_collection import write_collection
+from tests.synthetic import moving_disc
 
 VIDEO = VideoEntry(id="a-0", name="a", frames=1, sha256="", masks_sha256=None)
 VIDEOS = {"a-00000000": 20, "b-11111111": 13, "c-22222222": 1, "d-33333333": 30}
@@ -176,6 +182,36 @@ def test_stock_webdataset_reads_the_shards(tmp_path):
             parts = read[f"{video}_{frame:08d}"]
             for part, content in sample(video, frame).parts.items():
                 assert parts[part] == content
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_stock_webdataset_decodes_every_part_as_we_do(tmp_path):
+    written = write_collection(str(tmp_path), {"swan": moving_disc(5)}, with_masks=True)
+    urls = [shard_url(str(tmp_path), shard.name) for shard in written.shards]
+    dataset = WebDataset(urls, shardshuffle=False, empty_check=False)
+    decoded = dataset.decode("rgb8", only=[schema.IMAGE, schema.META])
+    read = {found["__key__"]: found for found in decoded}  # pyright: ignore[reportGeneralTypeIssues] # its stub says too little
+    gc.collect()
+    collection = Collection.open(str(tmp_path))
+    assert read.keys() == {collection.key(ordinal) for ordinal in range(5)}
+    for ordinal in range(5):
+        record = collection.record(ordinal)
+        found = read[record.key]
+        assert {part for part in found if not part.startswith("__")} == set(record.parts)
+        assert schema.Meta.model_validate(found[schema.META]) == record.meta()
+        # Two JPEG decoders may round differently.
+        ours = schema.decode_image(record.read(schema.IMAGE)).astype(int)
+        assert abs(found[schema.IMAGE] - ours).max() <= 2
+        for part in record.parts.keys() - {schema.IMAGE, schema.META}:
+            # x above y in 1/32 pixel around 2^15, or a mask of 0 and 255: any reader of PNG.
+            with Image.open(io.BytesIO(found[part])) as image:
+                levels = np.asarray(image)
+            if part == schema.MASK:
+                assert ((levels == 255) == schema.decode_mask(record.read(part))).all()
+            else:
+                x, y = np.split((levels.astype(np.float32) - 2**15) / 32, 2)
+                flow = schema.decode_flow(record.read(part))
+                assert (np.stack([x, y], axis=-1) == flow).all()
 
 
 def test_a_spool_that_came_back_changed_is_not_published(tmp_path):

@@ -1,0 +1,143 @@
+"""How opening and reading a collection grows with its samples and shards.
+
+Collections are made up: indexes as long as real ones, over shards that are holes on the disk and
+read as zeros, whose checksums are known.
+"""
+
+import hashlib
+import json
+import random
+import subprocess
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from tarfile import BLOCKSIZE
+from tempfile import TemporaryDirectory
+
+from data_bench.selfseg_shards import VIDEO, commit, order_of
+
+from selfseg.data.collection import Collection
+from selfseg.data.index import IndexEntry, Span, dump_index
+from selfseg.data.manifest import ShardEntry, index_url, shard_url
+from selfseg.data.schema import IMAGE, sample_key
+
+SAMPLE_BYTES = 137_000
+
+STEPS = 30
+"""Batches that are read."""
+
+SAMPLES = (1_000, 10_000, 100_000, 1_000_000)
+"""Counted over the same number of shards."""
+
+SHARDS = (10, 100, 1_000, 10_000)
+"""Counted over the same number of samples."""
+
+SAME_SHARDS, SAME_SAMPLES = 100, 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process costs that opens a collection and reads a little of it.
+
+    open_s: until it is open
+    samples_per_s: shuffled, without loader processes
+    peak_mb: of memory, program and all
+    """
+
+    open_s: float
+    samples_per_s: float
+    peak_mb: float
+
+
+def made_up(folder: Path, samples: int, shards: int) -> None:
+    """Write a collection of `samples` in `shards` shards."""
+    (folder / "shards").mkdir(parents=True)
+    bounds = [samples * shard // shards for shard in range(shards + 1)]
+    commit(str(folder), [_write_shard(folder, *bound) for bound in pairwise(bounds)])
+
+
+def growth(largest: int) -> tuple[dict[int, Cost], dict[int, Cost]]:
+    """Return costs by samples and by shards, of collections of at most `largest` samples."""
+    by_samples = {n: cost(n, SAME_SHARDS) for n in SAMPLES if n <= largest}
+    same = min(SAME_SAMPLES, largest)
+    by_shards = {n: cost(same, n) for n in SHARDS if n <= same}
+    return by_samples, by_shards
+
+
+def measure(folder: str) -> None:
+    """Open the collection and read of it, in this process; print the costs as JSON."""
+    started = time.perf_counter()
+    collection = Collection.open(folder)
+    opened = time.perf_counter()
+    order = order_of(collection)
+    first = random.Random(0).randrange(len(collection))
+    for step in range(first, first + STEPS):
+        for sample in order.batch(step):
+            collection.record(sample.ordinal).read(IMAGE)
+    seconds = time.perf_counter() - opened
+    print(
+        json.dumps(
+            {
+                "open_s": opened - started,
+                "samples_per_s": STEPS * order.batch_size / seconds,
+                "peak_mb": peak_mb(),
+            }
+        )
+    )
+
+
+def peak_mb() -> float:
+    """Return the most memory that this process has held, in MB.
+
+    Not rusage's: that begins with what the process held before it became this program.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmHWM"].split()[0]) / 1024
+
+
+def cost(samples: int, shards: int) -> Cost:
+    """Make a collection up, and measure it in a process of its own."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "collection")
+        made_up(place, samples, shards)
+        program = f"from data_bench.growth import measure; measure({str(place)!r})"
+        command = [sys.executable, "-c", program]
+        # Twice: the first reads what was just written for the first time.
+        _, answer = (
+            subprocess.run(
+                command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parent.parent
+            ).stdout
+            for _ in range(2)
+        )
+    return Cost(**json.loads(answer))
+
+
+def _write_shard(folder: Path, first: int, last: int) -> ShardEntry:
+    stride = BLOCKSIZE + -(-SAMPLE_BYTES // BLOCKSIZE) * BLOCKSIZE
+    entries = [
+        IndexEntry(
+            sample_key(VIDEO, number),
+            {IMAGE: Span((number - first) * stride + BLOCKSIZE, SAMPLE_BYTES, ZEROS)},
+        )
+        for number in range(first, last)
+    ]
+    index = dump_index(entries)
+    size = (last - first) * stride + 2 * BLOCKSIZE
+    sha256 = hashlib.sha256(f"{first} {last}".encode()).hexdigest()  # nobody reads it whole
+    with Path(shard_url(str(folder), sha256[:16])).open("wb") as file:
+        file.truncate(size)
+    Path(index_url(str(folder), sha256[:16])).write_bytes(index)
+    return ShardEntry(
+        name=sha256[:16],
+        samples=last - first,
+        size=size,
+        sha256=sha256,
+        index_sha256=hashlib.sha256(index).hexdigest(),
+    )
+
+
+ZEROS = zlib.crc32(bytes(SAMPLE_BYTES))

@@ -1,0 +1,128 @@
+"""selfseg reads plain tars by an index, in an order that is arithmetic."""
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from data_bench.reading import (
+    BATCH,
+    SEED,
+    SHARD_BYTES,
+    Batch,
+    NotOfferedError,
+    Pause,
+    Reading,
+    begin,
+    to_batch,
+    unchanged,
+)
+from torch.utils.data import DataLoader, Dataset
+
+from selfseg.data.collection import Collection
+from selfseg.data.index import dump_index
+from selfseg.data.ingesting import IngestSettings
+from selfseg.data.manifest import Manifest, ShardEntry, VideoEntry, commit_manifest, index_url
+from selfseg.data.order import Order
+from selfseg.data.schema import IMAGE, sample_key
+from selfseg.data.writing import index_tar
+
+VIDEO = "frames-00000000"
+LAST_STEP = 2**62
+
+
+def write(frames: Sequence[Path], folder: Path) -> None:
+    """Write shards of one part, in the frames' order."""
+    (folder / "shards").mkdir(parents=True)
+    per_shard = max(1, SHARD_BYTES // (frames[0].stat().st_size + tarfile.BLOCKSIZE))
+    firsts = range(0, len(frames), per_shard)
+    shards = [_write_shard(frames[first : first + per_shard], first, folder) for first in firsts]
+    commit(str(folder), shards)
+
+
+def commit(url: str, shards: Sequence[ShardEntry]) -> None:
+    """Publish shards of one video's frames."""
+    frames = sum(shard.samples for shard in shards)
+    video = VideoEntry(id=VIDEO, name="frames", frames=frames, sha256="0" * 64, masks_sha256=None)
+    manifest = Manifest(
+        settings=IngestSettings(flow="none"),
+        shard_bytes=SHARD_BYTES,
+        videos=(video,),
+        skipped=(),
+        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+    )
+    commit_manifest(url, manifest, expected=None)
+
+
+def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
+    """Yield batches from a step on: that is all its state."""
+    if not reading.checked:
+        raise NotOfferedError("every read is checked")
+    if reading.place.startswith("s3://"):
+        os.environ["SELFSEG_CACHE"] = reading.cache
+    steps = Steps(reading)
+    yield from DataLoader(
+        steps,
+        batch_size=None,
+        sampler=range(state or 0, LAST_STEP),
+        num_workers=reading.processes,
+        collate_fn=unchanged,  # pyright: ignore[reportArgumentType] # it gets whole batches
+        worker_init_fn=begin,
+    )
+
+
+def pause(reading: Reading, after: int) -> Pause:
+    """Read, count the steps, and see what would come next."""
+    stream = islice(batches(reading), after, None)
+    return Pause(after, next(stream).keys)
+
+
+class Steps(Dataset[Batch]):
+    """Global batches by their number."""
+
+    def __init__(self, reading: Reading) -> None:
+        """Open the collection."""
+        self.collection = Collection.open(reading.place)
+        self.order = order_of(self.collection)
+        self.reading = reading
+
+    def __getitem__(self, step: int) -> Batch:
+        """Read one batch."""
+        samples = [_read(self.collection, sample.ordinal) for sample in self.order.batch(step)]
+        return to_batch(samples, decoded=self.reading.decoded)
+
+
+def order_of(collection: Collection) -> Order:
+    """Return the order a run reads in, with the default settings."""
+    return Order(collection.counts, seed=SEED, batch_size=BATCH, lanes=8, block=1024, tail="carry")
+
+
+def _read(collection: Collection, ordinal: int) -> tuple[str, bytes]:
+    """Read one sample's key and file."""
+    record = collection.record(ordinal)
+    return record.key, record.read(IMAGE)
+
+
+def _write_shard(frames: Sequence[Path], first: int, folder: Path) -> ShardEntry:
+    path = folder / "shards" / f"{first}.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, frame in enumerate(frames, first):
+            info = tarfile.TarInfo(f"{sample_key(VIDEO, number)}.{IMAGE}")
+            info.size = frame.stat().st_size
+            with frame.open("rb") as file:
+                tar.addfile(info, file)
+    index = dump_index(index_tar(path))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    path.rename(path.with_name(f"{sha256[:16]}.tar"))
+    Path(index_url(str(folder), sha256[:16])).write_bytes(index)
+    return ShardEntry(
+        name=sha256[:16],
+        samples=len(frames),
+        size=path.with_name(f"{sha256[:16]}.tar").stat().st_size,
+        sha256=sha256,
+        index_sha256=hashlib.sha256(index).hexdigest(),
+    )
