@@ -14,9 +14,10 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from selfseg.config import Config
 from selfseg.data import schema
 from selfseg.data.backgrounds import MedianImage
+from selfseg.data.decoding import BrokenVideoError, Frame
 from selfseg.data.dis_matching import DisMatcher, DisSettings
 from selfseg.data.motion import Matchable, Matcher, Motion, matchable, measure, resize
-from selfseg.data.videos import BrokenVideoError, Frame, Video
+from selfseg.data.videos import Video
 
 BRIGHT = 127
 """Grey level above which a mask with smoothed edges is foreground."""

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfseg.data.decoding import BrokenVideoError
 from selfseg.data.ingesting import mask_path
 from selfseg.data.manifest import SkippedEntry
-from selfseg.data.videos import IMAGE_SUFFIXES, BrokenVideoError, frame_paths, open_video
+from selfseg.data.videos import IMAGE_SUFFIXES, frame_paths, open_video
 from selfseg.errors import UserError
 
 LONGEST_SLUG = 60

@@ -17,12 +17,13 @@ import ray
 from rich.console import Console
 
 from selfseg import storage
+from selfseg.data.decoding import BrokenVideoError
 from selfseg.data.growing import differences, grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manifest, newest_id
 from selfseg.data.sources import SourceVideo, first_mask, inspect
 from selfseg.data.spooling import Ledger, spool, spool_url, spooled, unspool
-from selfseg.data.videos import BrokenVideoError, still_paths, video_paths
+from selfseg.data.videos import still_paths, video_paths
 from selfseg.data.writing import commit, deal, publish_shard, refuse_strangers
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
