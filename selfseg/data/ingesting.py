@@ -1,8 +1,9 @@
 """One video into samples: frames, flow both ways for every gap, and the camera's motion."""
 
 from collections import deque
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,9 +15,11 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from selfseg.config import Config
 from selfseg.data import schema
 from selfseg.data.backgrounds import MedianImage
+from selfseg.data.decoding import BrokenVideoError, Frame
 from selfseg.data.dis_matching import DisMatcher, DisSettings
 from selfseg.data.motion import Matchable, Matcher, Motion, matchable, measure, resize
-from selfseg.data.videos import BrokenVideoError, Frame, Video
+from selfseg.data.stretches import Stretch, stretch_frames
+from selfseg.data.videos import Video
 
 BRIGHT = 127
 """Grey level above which a mask with smoothed edges is foreground."""
@@ -112,7 +115,10 @@ def grid_sizes(settings: IngestSettings, height: int, width: int) -> Sizes:
 
 
 def moving_frames(
-    video: Video, settings: IngestSettings, wanted: Container[int] | None = None
+    video: Video,
+    settings: IngestSettings,
+    wanted: Container[int] | None = None,
+    frames: Iterable[Frame] | None = None,
 ) -> Iterator[MovingFrame]:
     """Yield a video's frames with their motion, holding no more than the largest gap + 1.
 
@@ -123,6 +129,7 @@ def moving_frames(
         video: what to read.
         settings: what to compute.
         wanted: frames whose motion is measured, to others and back to them; None: of all.
+        frames: neighbouring frames of the video; None: all.
 
     Raises:
         BrokenVideoError: at the frame that cannot be read.
@@ -131,7 +138,7 @@ def moving_frames(
     sizes = grid_sizes(settings, video.height, video.width)
     matcher = _matcher(settings)
     window: deque[_Held] = deque()
-    for frame in video.frames():
+    for frame in video.frames() if frames is None else frames:
         near = {
             frame.number,
             *(frame.number + way * gap for gap in settings.gaps for way in (1, -1)),
@@ -152,6 +159,9 @@ def samples(
     settings: IngestSettings,
     masks: Path | None,
     scene: MedianImage | None = None,
+    *,
+    stretch: Stretch | None = None,
+    jump: bool = True,
 ) -> Iterator[Sample]:
     """Turn a video into samples, one after another.
 
@@ -162,12 +172,19 @@ def samples(
         masks: folder of the video's ground truth, %05d.png; or the file of a single image's.
             Frames without a file have none.
         scene: is shown every frame as it is stored.
+        stretch: of the video; None: all of it.
+        jump: how to get to the stretch; see `stretch_frames`.
 
     Raises:
         BrokenVideoError: a frame or a mask that cannot be read, or of another size.
+        StrayedError: the jump led elsewhere; samples may have come before that.
     """
     sizes = grid_sizes(settings, video.height, video.width)
-    for moving in moving_frames(video, settings):
+    frames, count = None, None
+    if stretch:
+        frames = stretch_frames(video, stretch, max(settings.gaps), jump=jump)
+        count = stretch.stop - stretch.start
+    for moving in islice(moving_frames(video, settings, frames=frames), count):
         if scene:
             scene.add(moving.image)
         meta = _meta(video, video_id, moving, sizes)

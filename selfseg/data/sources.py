@@ -4,15 +4,17 @@ A single image is a video of one frame.
 """
 
 import hashlib
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from selfseg.data.decoding import BrokenVideoError
 from selfseg.data.ingesting import mask_path
 from selfseg.data.manifest import SkippedEntry
-from selfseg.data.videos import IMAGE_SUFFIXES, BrokenVideoError, frame_paths, open_video
-from selfseg.errors import UserError
+from selfseg.data.videos import IMAGE_SUFFIXES, frame_paths, open_video
+from selfseg.errors import UsageError, UserError
 
 LONGEST_SLUG = 60
 """Member names of a tar header hold 100 characters; the rest of a name needs 37 at most."""
@@ -51,18 +53,39 @@ def inspect(path: Path, masks_root: Path | None) -> SourceVideo | SkippedEntry:
     Raises:
         UserError: a file cannot be read at all.
     """
-    name = _name(path)
-    try:
-        sha256 = _folder_sha256(frame_paths(path)) if path.is_dir() else _sha256(path)
-        masks, masks_sha256 = _masks(masks_root, path) if masks_root else _NONE
-    except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}; make it readable") from None
+    sha256, masks, masks_sha256 = _content(path, masks_root)
     try:
         num_frames = open_video(path).num_frames
     except BrokenVideoError as error:
-        reason = str(error)
-        return SkippedEntry(name=name, sha256=sha256, masks_sha256=masks_sha256, reason=reason)
-    return SourceVideo(path, name, num_frames, sha256, masks, masks_sha256)
+        return _left_out(path, sha256, masks_sha256, str(error))
+    return SourceVideo(path, _name(path), num_frames, sha256, masks, masks_sha256)
+
+
+def leave_out(path: Path, masks_root: Path | None, *, reason: str) -> SkippedEntry:
+    """Identify a video by its content, without opening it, and say why it cannot be used.
+
+    Raises:
+        UserError: a file cannot be read at all.
+    """
+    sha256, _, masks_sha256 = _content(path, masks_root)
+    return _left_out(path, sha256, masks_sha256, reason)
+
+
+def distinct(videos: Iterable[SourceVideo]) -> list[SourceVideo]:
+    """Keep one of those whose ids are equal, copies under names that are alike: one with masks.
+
+    Raises:
+        UsageError: two are no copies.
+    """
+    given, found = list(videos), dict[str, SourceVideo]()
+    for video in sorted(given, key=lambda video: (video.masks is None, video.name)):
+        known = found.setdefault(video.id, video)
+        if known.sha256 != video.sha256:
+            raise UsageError(
+                f"{video.path}: its samples would be named as those of {known.path}, {video.id}; "
+                "rename one of the two"
+            )
+    return [video for video in given if found[video.id] is video]
 
 
 def slug(name: str) -> str:
@@ -83,7 +106,23 @@ def _is_image(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    return path.name if path.is_dir() else path.stem
+    """Return a video's name; a file system may hold bytes that are no text."""
+    name = path.name if path.is_dir() else path.stem
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _content(path: Path, masks_root: Path | None) -> tuple[str, Path | None, str | None]:
+    """Return a video's hash, and its masks with theirs."""
+    try:
+        sha256 = _folder_sha256(frame_paths(path)) if path.is_dir() else _sha256(path)
+        masks, masks_sha256 = _masks(masks_root, path) if masks_root else _NONE
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}; make it readable") from None
+    return sha256, masks, masks_sha256
+
+
+def _left_out(path: Path, sha256: str, masks_sha256: str | None, reason: str) -> SkippedEntry:
+    return SkippedEntry(name=_name(path), sha256=sha256, masks_sha256=masks_sha256, reason=reason)
 
 
 def _masks(root: Path, path: Path) -> tuple[Path | None, str | None]:

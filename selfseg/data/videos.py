@@ -1,13 +1,7 @@
-"""Frames of a video file or of a folder of images, one at a time, whatever the length.
+"""Frames of a video file or of a folder of images, one at a time, whatever the length."""
 
-Files are decoded by OpenCV's FFmpeg, frame by frame as they are asked for. decord decodes ahead
-without a bound when its frames are used slowly: 600 MB after 250 of 795 frames of 768x576.
-"""
-
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,39 +9,21 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from selfseg.errors import UsageError, UserError
+from selfseg.data.decoding import (
+    BrokenVideoError,
+    Frame,
+    announced_frames,
+    grab_all,
+    known_name,
+    opened,
+)
+from selfseg.errors import UsageError
 
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 VIDEO_SUFFIXES = {
     *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
     *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
 }
-
-TOLERATED_LOSS = 0.02
-"""Some containers only estimate their number of frames; a video that ends earlier is damaged."""
-
-TELETYPE = cv2.VideoWriter.fourcc(*"ansi")
-"""What FFmpeg calls a text file, which it would play as a terminal does."""
-
-# Problems come back as errors; FFmpeg reads this when the first file is opened.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-
-class BrokenVideoError(UserError):
-    """This video cannot be read to its end; the reason names neither it nor its folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame.
-
-    image: RGB
-    time_s: since the start of the video; None in a folder, which has no clock
-    """
-
-    number: int
-    time_s: float | None
-    image: UInt8[np.ndarray, "h w 3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +45,16 @@ class Video:
         Raises:
             BrokenVideoError: at the frame that cannot be read, or differs in size from the first.
         """
-        frames = _folder_frames(self.frame_paths) if self.frame_paths else _file_frames(self.path)
+        if self.frame_paths:
+            return self.alike(folder_frames(self.frame_paths))
+        return self.alike(grabbed.frame() for grabbed in grab_all(self.path))
+
+    def alike(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Hand on some of the video's frames.
+
+        Raises:
+            BrokenVideoError: at one that differs in size from the first.
+        """
         for frame in frames:
             height, width = frame.image.shape[:2]
             if (height, width) != (self.height, self.width):
@@ -100,12 +85,22 @@ def open_video(path: Path) -> Video:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         height, width = _read_image(path).shape[:2]
         return Video(path, 1, height, width, (path,))
-    with _opened(path) as capture:
+    with opened(path) as capture:
         found, first = capture.read()
         if not found:
             raise BrokenVideoError("a video without frames, or a damaged one")
         height, width = first.shape[:2]
-        return Video(path, _announced(capture), height, width)
+        return Video(path, announced_frames(capture), height, width)
+
+
+def folder_frames(paths: Sequence[Path], start: int = 0) -> Iterator[Frame]:
+    """Read a folder's images from number `start` on.
+
+    Raises:
+        BrokenVideoError: at one that cannot be read.
+    """
+    for number, path in enumerate(paths[start:], start):
+        yield Frame(number, None, _read_image(path))
 
 
 def frame_paths(folder: Path) -> tuple[Path, ...]:
@@ -161,49 +156,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
 
 
-def _folder_frames(paths: tuple[Path, ...]) -> Iterator[Frame]:
-    for number, path in enumerate(paths):
-        yield Frame(number, None, _read_image(path))
-
-
-def _file_frames(path: Path) -> Iterator[Frame]:
-    with _opened(path) as capture:
-        announced, number = _announced(capture), 0
-        while capture.grab():
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            _, image = capture.retrieve()
-            yield Frame(
-                number, time_s, np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-            )
-            number += 1
-    # FFmpeg gives up where it can make nothing of the data, and calls it the end.
-    if number < announced * (1 - TOLERATED_LOSS) - 1:
-        raise BrokenVideoError(f"damaged: only {number} of {announced} frames can be decoded")
-
-
 def _read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    image = cv2.imread(known_name(path), cv2.IMREAD_COLOR_RGB)
     if image is None:
         raise BrokenVideoError(f"{path.name} is not an image, or a damaged one")
     return image
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[cv2.VideoCapture]:
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        one_thread = [cv2.CAP_PROP_N_THREADS, 1]
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, one_thread)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-    try:
-        if not capture.isOpened() or round(capture.get(cv2.CAP_PROP_FOURCC)) == TELETYPE:
-            raise BrokenVideoError("not a video, or a damaged one")
-        yield capture
-    finally:
-        capture.release()
-
-
-def _announced(capture: cv2.VideoCapture) -> int:
-    """Return how many frames the container says it holds; 0: it does not say."""
-    return max(0, round(capture.get(cv2.CAP_PROP_FRAME_COUNT)))

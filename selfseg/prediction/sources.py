@@ -14,11 +14,12 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from selfseg import storage
+from selfseg.data.decoding import BrokenVideoError
 from selfseg.data.ingesting import IngestSettings, MovingFrame, moving_frames
 from selfseg.data.motion import Motion
 from selfseg.data.pairs import CameraModel, Pair, camera_fields
 from selfseg.data.schema import decode_image
-from selfseg.data.videos import BrokenVideoError, Video, open_video
+from selfseg.data.videos import Video, open_video
 from selfseg.errors import UserError
 from selfseg.prediction.truth import Truth
 

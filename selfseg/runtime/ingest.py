@@ -1,7 +1,7 @@
-"""Videos to a collection on a Ray cluster: a task per video, then a task per shard.
+"""Videos to a collection on a Ray cluster: a task per stretch of a video, then one per shard.
 
     inspect   what each input is: the hash of its content, its number of frames
-    spool     each video's samples; those that an earlier run spooled are left alone
+    spool     each video's samples; see `selfseg.runtime.spooling`
     publish   the shards, then the manifest; the spool is removed
 
 Whatever is interrupted, the same command goes on; once the manifest stands it does nothing. Videos
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import ray
 from rich.console import Console
 
@@ -20,9 +19,9 @@ from selfseg import storage
 from selfseg.data.growing import differences, grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manifest, newest_id
-from selfseg.data.sources import SourceVideo, first_mask, inspect
-from selfseg.data.spooling import Ledger, spool, spool_url, spooled, unspool
-from selfseg.data.videos import BrokenVideoError, still_paths, video_paths
+from selfseg.data.sources import SourceVideo, distinct, first_mask, inspect, leave_out
+from selfseg.data.spooling import STRETCH_FRAMES, Ledger, unspool
+from selfseg.data.videos import still_paths, video_paths
 from selfseg.data.writing import (
     commit,
     deal,
@@ -32,7 +31,8 @@ from selfseg.data.writing import (
 )
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
-from selfseg.runtime.counting import Counter, bar
+from selfseg.runtime.counting import bar
+from selfseg.runtime.spooling import CRASHED, Spooling, spool_videos
 from selfseg.runtime.tasks import each
 
 
@@ -46,6 +46,7 @@ class Job:
         name.png; None: there is none
     stills: whether the inputs are single images
     append: whether the videos are added to the collection that is there
+    stretch_frames: length of the stretches of long videos, which changes nothing but the time
     workers: tasks at the same time; None: as many as there are CPUs
     """
 
@@ -57,6 +58,7 @@ class Job:
     workers: int | None
     stills: bool = False
     append: bool = False
+    stretch_frames: int = STRETCH_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ def ingest(job: Job, console: Console) -> Outcome:
         _missing(standing, given, unreadable, job) if standing else (given, unreadable)
     )
     if standing and not (videos or skipped):
-        unspool(job.output, given, job.settings)
+        unspool(job.output, given, job.settings, job.stretch_frames)
         return Outcome(standing.manifest, standing.id, was_there=True)
-    ledgers, broken = _spool(videos, job, workers, console)
+    plan = Spooling(job.output, job.settings, job.stretch_frames, workers)
+    ledgers, broken = spool_videos(videos, plan, console)
     skipped += broken
     if not ledgers:
         raise _none_readable(skipped, job)
@@ -151,7 +154,8 @@ def _inspect(
     """Identify all videos; the same one given twice counts once."""
     masks_root = job.masks_root and job.masks_root.absolute()
     look = partial(inspect, masks_root=masks_root)
-    found = dict(each(look, dict.fromkeys(paths), at_once=workers))
+    crashed = partial(leave_out, masks_root=masks_root, reason=CRASHED)
+    found = dict(each(look, dict.fromkeys(paths), at_once=workers, crashed=crashed))
     if masks_root and not any(video.masks_sha256 for video in found.values()):
         raise UsageError(
             f"--masks {job.masks_root}: holds no mask of any of the videos; "
@@ -159,7 +163,7 @@ def _inspect(
         )
     once = {_identity(found[path]): found[path] for path in paths}.values()
     return (
-        [video for video in once if isinstance(video, SourceVideo)],
+        distinct(video for video in once if isinstance(video, SourceVideo)),
         [video for video in once if isinstance(video, SkippedEntry)],
     )
 
@@ -182,55 +186,6 @@ def _require_same(
         )
 
 
-def _spool(
-    videos: list[SourceVideo], job: Job, workers: int, console: Console
-) -> tuple[list[tuple[str, Ledger]], list[SkippedEntry]]:
-    """Spool all videos; return each one's place and ledger, and those that turned out broken."""
-    counter = Counter()
-    learned = job.settings.flow.startswith("raft")
-    work = partial(_spool_one, collection=job.output, settings=job.settings, counter=counter)
-    ledgers: list[tuple[str, Ledger]] = []
-    broken: list[SkippedEntry] = []
-    with bar(console, "frames", sum(video.num_frames for video in videos)) as show:
-        results = each(
-            work,
-            videos,
-            at_once=workers,
-            gpus=ray.cluster_resources().get("GPU", 0) if learned else 0,
-            meanwhile=lambda: show(counter.total()),
-            crashed=partial(_skipped, reason="the decoder crashed on it"),
-        )
-        for video, result in results:
-            if isinstance(result, Ledger):
-                url = spool_url(job.output, video, job.settings, "tar")
-                ledgers.append((url, result))
-            else:
-                broken.append(result)
-                counter.report(video.id, video.num_frames)  # as good as done, for the bar
-    return ledgers, broken
-
-
-def _spool_one(
-    video: SourceVideo, *, collection: str, settings: IngestSettings, counter: Counter
-) -> Ledger | SkippedEntry:
-    """Spool one video, in a process of its own."""
-    cv2.setNumThreads(1)  # a task has one core, and flow's last digits depend on the number
-    ledger = spooled(video, collection, settings)
-    if ledger:
-        counter.report(video.id, ledger.video.frames)
-        return ledger
-    try:
-        return spool(video, collection, settings, partial(counter.report, video.id))
-    except BrokenVideoError as error:
-        return _skipped(video, reason=str(error))
-
-
-def _skipped(video: SourceVideo, *, reason: str) -> SkippedEntry:
-    return SkippedEntry(
-        name=video.name, sha256=video.sha256, masks_sha256=video.masks_sha256, reason=reason
-    )
-
-
 def _publish_shards(
     ledgers: list[tuple[str, Ledger]],
     skipped: list[SkippedEntry],
@@ -245,10 +200,11 @@ def _publish_shards(
         for _, shard in each(partial(publish_shard, job.output), hands, at_once=workers):
             shards.append(shard)
             show(len(shards))
+    videos = {ledger.video.id: ledger.video for _, ledger in ledgers}
     return Manifest(
         settings=job.settings,
         shard_bytes=job.shard_bytes,
-        videos=tuple(sorted((ledger.video for _, ledger in ledgers), key=lambda v: v.id)),
+        videos=tuple(videos[name] for name in sorted(videos)),
         skipped=tuple(sorted(skipped, key=_identity)),
         shards=tuple(sorted((entry for entry, _ in shards), key=lambda entry: entry.name)),
         catalogues=(publish_catalogue(job.output, shards),),

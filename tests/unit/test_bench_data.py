@@ -100,7 +100,11 @@ def test_a_host_answers_every_request_and_survives_what_fails(place):
 def rates(factor: float) -> dict[Cell, list[float]]:
     """Figures of two libraries that scale with their processes, in three repetitions each."""
     return {
-        Cell(f"{how}, {processes} processes, samples/s", library): [1, factor * (1 + processes), 1e9]
+        Cell(f"{how}, {processes} processes, samples/s", library): [
+            1,
+            factor * (1 + processes),
+            1e9,
+        ]
         for how in ("raw", "decoded")
         for processes in (0, 1, 2)
         for library in ("selfseg", "litdata")

@@ -185,7 +185,7 @@ def test_what_is_done_leaves_the_spool_and_what_is_under_way_stays(tmp_path):
     for video in (done, under_way):
         for suffix in ("json", "tar"):
             storage.write(spool_url(str(tmp_path), video, IngestSettings(), suffix), b"")
-    unspool(str(tmp_path), [done], IngestSettings())
+    unspool(str(tmp_path), [done], IngestSettings(), 8)
     kept = {spool_url(str(tmp_path), under_way, IngestSettings(), kind) for kind in ("json", "tar")}
     assert {str(path) for path in (tmp_path / "spool").iterdir()} == kept
 

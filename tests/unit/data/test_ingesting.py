@@ -8,8 +8,9 @@ import pytest
 
 from selfseg.config import Config
 from selfseg.data import schema
+from selfseg.data.decoding import BrokenVideoError, Frame
 from selfseg.data.ingesting import IngestSettings, Sample, grid_sizes, moving_frames, samples
-from selfseg.data.videos import BrokenVideoError, Frame, Video, open_video
+from selfseg.data.videos import Video, open_video
 from selfseg.errors import UsageError
 from selfseg.ops.camera import quadratic_flow
 from tests.synthetic import moving_disc, write_frames, write_masks

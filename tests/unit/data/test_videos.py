@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from selfseg.data.videos import BrokenVideoError, open_video, still_paths, video_paths
+from selfseg.data.decoding import BrokenVideoError
+from selfseg.data.videos import open_video, still_paths, video_paths
 from selfseg.errors import UsageError
 from tests.synthetic import moving_disc, write_frames, write_video
 
