@@ -1,5 +1,6 @@
 """Loader processes and workers read what one process would, and fail as plainly."""
 
+import hashlib
 import multiprocessing
 import os
 import time
