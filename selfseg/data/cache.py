@@ -13,6 +13,7 @@ from uuid import uuid4
 import filelock
 
 from selfseg import storage
+from selfseg.data.damage import DamagedObject
 from selfseg.errors import UserError
 
 
@@ -55,7 +56,7 @@ def _download(url: str, sha256: str, path: Path) -> None:
         with temporary.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()
         if actual != sha256:
-            raise UserError(f"{url}: damaged: its sha256 is not {sha256}; ingest it again")
+            raise DamagedObject(f"{url}: damaged: its sha256 is not {sha256}; ingest it again")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int64
 
 from selfseg import storage
 from selfseg.data import cache
+from selfseg.data.damage import DamagedObject, DamagedShard, reading
 from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import (
     Manifest,
@@ -161,12 +162,15 @@ class Collection:
     def _read(self, ordinal: int, part: str, span: Span) -> bytes:
         shard = int(np.searchsorted(self._starts, ordinal, side="right")) - 1
         entry = self.manifest.shards[shard]
-        place = _local(shard_url(self.url, entry.name), entry.sha256)
-        data = storage.read_range(place, span.offset, span.size)
+        url = shard_url(self.url, entry.name)
+        with reading(entry, url, what=f"{self.key(ordinal)}.{part}"):
+            place = _local(url, entry.sha256)
+            data = storage.read_range(place, span.offset, span.size)
         if zlib.crc32(data) != span.crc32:
-            raise UserError(
+            raise DamagedShard.of(
+                entry,
                 f"{place}: damaged at {self.key(ordinal)}.{part}: its checksum differs; "
-                "delete the file and fetch or ingest it again"
+                "delete the file and fetch or ingest it again",
             )
         return data
 
@@ -178,7 +182,9 @@ def _verified(url: str, sha256: str) -> bytes:
     """Read an object that must have this content."""
     data = storage.read(_local(url, sha256))
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise UserError(f"{url}: damaged: its content does not match the manifest; ingest again")
+        raise DamagedObject(
+            f"{url}: damaged: its content does not match the manifest; ingest again"
+        )
     return data
 
 
