@@ -83,6 +83,7 @@ class Collection:
         self._spans = _table(entries, self._parts)
         self._keys = np.array([entry.key.encode() for entry in entries], dtype=np.bytes_)
         self._by_key = np.argsort(self._keys, kind="stable")
+        self._require_each_once()
         self._backgrounds = {video.id: video.background for video in manifest.videos}
 
     @classmethod
@@ -173,6 +174,13 @@ class Collection:
                 "delete the file and fetch or ingest it again",
             )
         return data
+
+    def _require_each_once(self) -> None:
+        rising = self._keys[self._by_key]
+        for key in rising[1:][rising[1:] == rising[:-1]]:
+            raise UserError(
+                f"{self.url}: damaged: sample {key.decode()} is in its shards twice; ingest again"
+            )
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
         return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
