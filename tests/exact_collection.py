@@ -4,13 +4,15 @@ import hashlib
 import io
 import tarfile
 import zlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from selfseg import storage
 from selfseg.data import schema
+from selfseg.data.collection import Collection
 from selfseg.data.index import IndexEntry, Span, dump_index
 from selfseg.data.ingesting import IngestSettings
 from selfseg.data.manifest import (
@@ -74,6 +76,18 @@ def write_collection(
     )
     commit_manifest(url, manifest, manifest.parent)
     return manifest
+
+
+def damage(collection: Collection, key: str) -> ShardEntry:
+    """Flip a bit of a sample's image; return the shard that it lies in."""
+    ordinal = collection.ordinal(key)
+    number = bisect_right(list(accumulate(collection.counts)), ordinal)
+    shard = collection.manifest.shards[number]
+    url = shard_url(collection.url, shard.name)
+    content = bytearray(storage.read(url))
+    content[collection.record(ordinal).parts[schema.IMAGE].offset] ^= 1
+    storage.write(url, bytes(content))
+    return shard
 
 
 def video_id(name: str) -> str:

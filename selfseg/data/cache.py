@@ -29,6 +29,7 @@ import filelock
 from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from selfseg import storage
+from selfseg.data.damage import DamagedObject
 from selfseg.errors import UsageError, UserError
 
 OURS = re.compile(r"[0-9a-f]{64}(?P<unfinished>\.\w+\.part)?")
@@ -76,6 +77,11 @@ def cache_limit() -> int | None:
         raise UsageError(
             f"SELFSEG_CACHE_LIMIT={text}: not a size; set it to one like 200GB"
         ) from None
+
+
+def holds(sha256: str) -> bool:
+    """Tell whether there is a local copy of an object of this content now."""
+    return (cache_folder() / sha256).exists()
 
 
 def fetch(url: str, sha256: str, size: int | None = None) -> Path:
@@ -184,7 +190,7 @@ def _download(wanted: _Wanted) -> FileIO:
             os.ftruncate(file.fileno(), wanted.size or 0)
         storage.pour(wanted.url, partial(wanted.write, file.fileno()))
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
-            raise UserError(
+            raise DamagedObject(
                 f"{wanted.url}: damaged: its sha256 is not {wanted.sha256}; ingest it again"
             )
         os.fsync(file.fileno())

@@ -22,6 +22,7 @@ from jaxtyping import Bool
 from selfseg import storage
 from selfseg.data import cache
 from selfseg.data.catalogue import Catalogue, Stretch, parse_catalogue, stretches
+from selfseg.data.damage import DamagedObject, DamagedShard, damaged_shard
 from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import (
     Manifest,
@@ -50,11 +51,11 @@ class Record:
     ordinal: its place in the collection
     """
 
-    __slots__ = ("_collection", "ordinal")
+    __slots__ = ("_collection", "_whole", "ordinal")
 
-    def __init__(self, collection: "Collection", ordinal: int) -> None:
+    def __init__(self, collection: "Collection", ordinal: int, *, whole: bool) -> None:
         """Take a sample; its shard is opened when something of it is asked for."""
-        self._collection, self.ordinal = collection, ordinal
+        self._collection, self.ordinal, self._whole = collection, ordinal, whole
 
     @property
     def key(self) -> str:
@@ -64,24 +65,30 @@ class Record:
     @property
     def parts(self) -> dict[str, Span]:
         """Where each of its parts lies in its shard, by name."""
-        shard, row = self._collection.place(self.ordinal)
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
         return shard.parts(row)
 
     def read(self, part: str) -> bytes:
         """Return a part's bytes, verified.
 
         Raises:
-            UserError: the sample has no such part, or the shard is damaged or gone.
+            UserError: the sample has no such part.
+            DamagedShard: the shard is damaged or gone.
+            StorageError: the store cannot be reached.
         """
-        shard, row = self._collection.place(self.ordinal)
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
         span = shard.span(row, part)
         if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
-        data = shard.read(span)
+        try:
+            data = shard.read(span)
+        except storage.StorageError as error:
+            raise damaged_shard(error, shard.entry, shard.url, f"{self.key}.{part}") from error
         if self._collection.verifies and zlib.crc32(data) != span.crc32:
-            raise UserError(
+            raise DamagedShard.of(
+                shard.entry,
                 f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
-                "delete the file and fetch or ingest it again"
+                "delete the file and fetch or ingest it again",
             )
         return data
 
@@ -113,20 +120,24 @@ class Collection:
         # Not the manifest's own: a setting that came later would change it.
         self.url, self.manifest, self.manifest_id = url, manifest, manifest_id
         self.counts = tuple(shard.samples for shard in manifest.shards)
-        self.verifies, self._fetch = verify, fetch
+        self.verifies = verify
+        self._fetches = fetch and storage.is_remote(url)
         self._ends = list(accumulate(self.counts))
         self._catalogue = Catalogue(self._held())
+        self._require_each_once()
         self._backgrounds = {video.id: video.background for video in manifest.videos}
         self._begin()
 
     def _begin(self) -> None:
-        fetched = self._fetch and storage.is_remote(self.url)
-        at_once = OPEN_FETCHED_SHARDS if fetched else OPEN_SHARDS
+        at_once = OPEN_FETCHED_SHARDS if self._fetches else OPEN_SHARDS
         self._shard = lru_cache(at_once)(self._open_shard)
+        self._afar = lru_cache(OPEN_SHARDS)(self._open_in_place)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind."""
-        return {name: value for name, value in self.__dict__.items() if name != "_shard"}
+        return {
+            name: value for name, value in self.__dict__.items() if name not in {"_shard", "_afar"}
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin with no file open."""
@@ -177,18 +188,31 @@ class Collection:
         """Tell which samples have a part of this name."""
         return self._catalogue.holds(part)
 
-    def record(self, ordinal: int) -> Record:
-        """Open one sample."""
-        return Record(self, ordinal)
+    def record(self, ordinal: int, *, whole: bool = True) -> Record:
+        """Open one sample.
 
-    def place(self, ordinal: int) -> tuple[Shard, int]:
-        """Return the shard that holds a sample, open, and the sample's row in it.
+        Args:
+            ordinal: of the sample.
+            whole: fetch its shard whole if it is remote, for others of it will be read as well;
+                otherwise only if it is not here already, what is asked for is read where it lies.
+        """
+        return Record(self, ordinal, whole=whole)
+
+    def place(self, ordinal: int, *, whole: bool = True) -> tuple[Shard, int]:
+        """Return the shard that holds a sample, open, and the sample's row in it; see `record`.
 
         Raises:
-            UserError: the shard, or its index, is damaged or gone.
+            DamagedShard: it, or its index, is damaged or gone.
+            StorageError: the store cannot be reached.
         """
         number = bisect_right(self._ends, ordinal)
-        return self._shard(number), ordinal - (self._ends[number] - self.counts[number])
+        try:
+            shard = self._shard(number) if whole or self._is_here(number) else self._afar(number)
+        except (DamagedObject, storage.StorageError) as error:
+            entry = self.manifest.shards[number]
+            url = shard_url(self.url, entry.name)
+            raise damaged_shard(error, entry, url, self.key(ordinal)) from error
+        return shard, ordinal - (self._ends[number] - self.counts[number])
 
     def background(self, ordinal: int) -> bytes:
         """Return the image of a sample's scene without what moves, verified.
@@ -231,11 +255,27 @@ class Collection:
                 told[shard.name] = stretches(entries)
         return [told[shard.name] for shard in self.manifest.shards]
 
+    def _is_here(self, number: int) -> bool:
+        return not self._fetches or cache.holds(self.manifest.shards[number].sha256)
+
     def _open_shard(self, number: int) -> Shard:
+        if not self._fetches:
+            return self._open_in_place(number)
         entry = self.manifest.shards[number]
-        url = shard_url(self.url, entry.name)
-        place = _local(url, entry.sha256, entry.size) if self._fetch else url
-        return Shard(place, self._index(entry))
+        # It stays until it is open, and then is readable though it may be evicted.
+        with cache.lease(shard_url(self.url, entry.name), entry.sha256, entry.size) as file:
+            return Shard(entry, str(file.name), self._index(entry))
+
+    def _open_in_place(self, number: int) -> Shard:
+        entry = self.manifest.shards[number]
+        return Shard(entry, shard_url(self.url, entry.name), self._index(entry))
+
+    def _require_each_once(self) -> None:
+        for ordinal in self._catalogue.repeated().tolist():
+            raise UserError(
+                f"{self.url}: damaged: sample {self.key(ordinal)} is in its shards twice; "
+                "ingest again"
+            )
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
         return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
@@ -245,9 +285,11 @@ def _verified(url: str, sha256: str) -> bytes:
     """Read an object that must have this content."""
     data = storage.read(_local(url, sha256))
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise UserError(f"{url}: damaged: its content does not match the manifest; ingest again")
+        raise DamagedObject(
+            f"{url}: damaged: its content does not match the manifest; ingest again"
+        )
     return data
 
 
-def _local(url: str, sha256: str, size: int | None = None) -> str:
-    return str(cache.fetch(url, sha256, size)) if storage.is_remote(url) else url
+def _local(url: str, sha256: str) -> str:
+    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url

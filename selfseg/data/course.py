@@ -1,7 +1,7 @@
-"""What a run reads as videos are added to what it learns from: arithmetic only.
+"""What a run reads as videos are added to what it learns from, or shards lost: arithmetic only.
 
-A run is one segment, or several where something was added. Each has orders of its own, whose
-steps are counted from its start, so any step's samples are known without those before it.
+A run is one segment, or several where something was added or lost. Each has orders of its own,
+whose steps are counted from its start, so any step's samples are known without those before it.
 """
 
 from collections.abc import Container, Sequence
@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from selfseg.data.collection import Collection
 from selfseg.data.draws import words
 from selfseg.data.order import Order, Sample, share_of
+from selfseg.data.quarantine import Loss
 from selfseg.data.reading import DataConfig, readable, reading_order
 from selfseg.errors import UsageError
 
@@ -34,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Steps of a run between which nothing is added to what it reads.
+    """Steps of a run between which nothing is added to what it reads, and nothing lost.
 
     start: the first of them
     seed: of its orders and its augmentation
@@ -122,6 +123,7 @@ def segments(
     starts: Sequence[int],
     annotated: bool = False,
     moving: bool = True,
+    losses: Sequence[Loss] = (),
 ) -> tuple[Segment, ...]:
     """Return what a run reads of a collection, of which more arrives as `data.growth` says.
 
@@ -134,6 +136,7 @@ def segments(
         starts: the first step of each round; of a run without growth 0 alone.
         annotated: see `readable`.
         moving: see `readable`.
+        losses: shards that the run does without; segments are those from the last of them on.
 
     Raises:
         UsageError: settings and collection do not fit.
@@ -142,10 +145,18 @@ def segments(
     found: list[Segment] = []
     before: Int64[np.ndarray, " earlier"] | None = None
     for start, share in zip(starts, config.growth or (None,), strict=True):
-        ordinals = readable(collection, config, share=share, annotated=annotated, moving=moving)
+        ordinals = readable(
+            collection,
+            config,
+            share=share,
+            annotated=annotated,
+            moving=moving,
+            without=_shards(losses),
+        )
         if before is None or len(ordinals) > len(before):
+            first = max(start, _since(losses))
             found.append(
-                segment(collection, config, ordinals, seed=seed, start=start, earlier=before)
+                segment(collection, config, ordinals, seed=seed, start=first, earlier=before)
             )
             before = ordinals
     return tuple(found)
@@ -160,6 +171,7 @@ def segment_after(
     start: int,
     annotated: bool = False,
     moving: bool = True,
+    losses: Sequence[Loss] = (),
 ) -> Segment:
     """Return what a run reads from step `start` on of a collection that has grown.
 
@@ -171,14 +183,26 @@ def segment_after(
         start: first step.
         annotated: see `readable`.
         moving: see `readable`.
+        losses: shards that the run does without; with one after `start` the segment begins there.
 
     Raises:
         UsageError: nothing that can be read was added.
         UserError: the collection does not hold what is asked for.
     """
-    ordinals = readable(collection, config, annotated=annotated, moving=moving)
+    ordinals = readable(
+        collection, config, annotated=annotated, moving=moving, without=_shards(losses)
+    )
     earlier = ordinals[collection.of_videos(before)[ordinals]]
-    return segment(collection, config, ordinals, seed=seed, start=start, earlier=earlier)
+    first = max(start, _since(losses))
+    return segment(collection, config, ordinals, seed=seed, start=first, earlier=earlier)
+
+
+def _shards(losses: Sequence[Loss]) -> set[str]:
+    return {loss.shard for loss in losses}
+
+
+def _since(losses: Sequence[Loss]) -> int:
+    return max((loss.step for loss in losses), default=0)
 
 
 def spread(groups: Sequence[tuple[Sample, ...]]) -> tuple[Sample, ...]:

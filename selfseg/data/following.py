@@ -51,8 +51,8 @@ class Follower:
         return [move.model_dump() for move in self.moves]
 
     def restore(self, state: Iterable[Mapping[str, Any]]) -> None:
-        """Take over what `state` returned."""
-        self.moves = tuple(Move.model_validate(move) for move in state)
+        """Take over what `state` returned, from among what a run has to know."""
+        self.moves = tuple(Move.model_validate(entry) for entry in state if "manifest" in entry)
 
     def look(self, step: int, admit: Callable[[Sequence[Move]], object]) -> bool:
         """Tell whether the collection has grown and the run goes on with it from `step` on.

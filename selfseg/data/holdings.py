@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from selfseg import storage
+from selfseg.data.damage import DamagedObject
 from selfseg.data.manifest import LATEST, Manifest, ShardEntry, lineage, newest_id
-from selfseg.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,10 +40,6 @@ class Holding:
     def at(self, collection: str) -> str:
         """Address it in a collection."""
         return storage.join(collection, self.name)
-
-
-class DamagedObject(UserError):  # noqa: N818 - what it says, not that it is one
-    """An object does not hold what it must."""
 
 
 def manifest_holding(manifest_id: str) -> Holding:

@@ -28,6 +28,7 @@ from selfseg.data.manifest import load_manifest
 from selfseg.data.order import share_of
 from selfseg.data.pairs import to_batch
 from selfseg.data.prefetch import prefetching
+from selfseg.data.quarantine import Quarantine
 from selfseg.data.reading import DataConfig
 from selfseg.errors import UserError
 
@@ -47,6 +48,7 @@ def batches(
     background: bool = False,
     starts: Sequence[int] = (0,),
     follower: Follower | None = None,
+    quarantine: Quarantine | None = None,
 ) -> Generator[FramePairs]:
     """Yield this worker's parts of global batches `step`, `step` + 1, ..., without end.
 
@@ -56,6 +58,8 @@ def batches(
     `starts`: the first step of each of the method's rounds, for a collection that grows by them.
     `follower`: says to which states of the collection the run has moved, and is asked at the end
     of every epoch whether it moves on; then all workers' streams must be read in step.
+    `quarantine`: says which shards the run does without, and is asked before every step whether
+    there are more of them; all workers' streams must be read in step then, too.
 
     Raises:
         UsageError: the batch cannot be shared evenly, or settings and collection do not fit.
@@ -63,10 +67,8 @@ def batches(
     """
     share_of(config.batch_size, world_size)
     asked = _Asked(config, seed, rank, world_size, annotated, moving, background, starts)
-    read = partial(_read, collection, asked)
-    if follower is None:
-        return _stream(read(()), step)
-    return _followed(follower, read(follower.moves), read, step)
+    read = partial(_read, collection, asked, quarantine)
+    return _turning(_Reader(read, follower, step), quarantine, step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +85,26 @@ class _Asked:
     starts: Sequence[int]
 
 
-def _read(collection: Collection, asked: _Asked, moves: Sequence[Move]) -> "_Batches":
+def _read(
+    collection: Collection,
+    asked: _Asked,
+    quarantine: Quarantine | None,
+    moves: Sequence[Move],
+) -> "_Batches":
     """Return the batches from the last of `moves` on; the first is what the run began with."""
-    wanted = {"annotated": asked.annotated, "moving": asked.moving}
+    read = {
+        "seed": asked.seed,
+        "annotated": asked.annotated,
+        "moving": asked.moving,
+        "losses": quarantine.losses if quarantine else (),
+    }
     if len(moves) <= 1:
-        return _Batches(
-            collection,
-            asked,
-            segments(collection, asked.config, seed=asked.seed, starts=asked.starts, **wanted),
-        )
+        course = segments(collection, asked.config, starts=asked.starts, **read)
+        return _Batches(collection, asked, course)
     before, now = moves[-2:]
     earlier = {video.id for video in load_manifest(collection.url, before.manifest).videos}
     grown = Collection.open(collection.url, now.manifest, verify=collection.verifies)
-    last = segment_after(grown, asked.config, earlier, seed=asked.seed, start=now.step, **wanted)
+    last = segment_after(grown, asked.config, earlier, start=now.step, **read)
     return _Batches(grown, asked, (last,))
 
 
@@ -143,34 +152,68 @@ class _Batches(Dataset["FramePairs | UserError"]):
             return error
 
 
-def _followed(
-    follower: Follower,
-    batches: _Batches,
-    read: Callable[[Sequence[Move]], _Batches],
-    step: int,
-) -> Generator[FramePairs]:
-    """Yield batches, and others from a step on at which the run moves on to more videos."""
-    stream = _stream(batches, step)
+class _Reader:
+    """What is read now, and goes on to be read until a step from which on it is something else."""
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[Move]], _Batches],
+        follower: Follower | None,
+        step: int,
+    ) -> None:
+        self._read, self._follower = read, follower
+        self._open(step)
+
+    def next(self) -> "FramePairs | UserError":
+        """Return the next batch."""
+        return next(self._stream)
+
+    def moves_on(self, step: int) -> bool:
+        """Tell whether the collection has grown and `step` is the first to read more of it."""
+        follower = self._follower
+        return (
+            follower is not None
+            and self._batches.segment(step).begins_epoch(step)
+            and follower.look(step, self._read)
+        )
+
+    def turn(self, step: int) -> None:
+        """Read what is to be read from `step` on now; what was prepared of it is let go."""
+        self.close()
+        self._open(step)
+
+    def close(self) -> None:
+        """End the processes that prepare batches."""
+        self._stream.close()
+
+    def _open(self, step: int) -> None:
+        self._batches = self._read(self._follower.moves if self._follower else ())
+        self._stream = _stream(self._batches, step)
+
+
+def _turning(reader: _Reader, quarantine: Quarantine | None, step: int) -> Generator[FramePairs]:
+    """Yield batches, and others from a step on at which videos were added or shards lost."""
     try:
         for number in itertools.count(step):
-            if batches.segment(number).begins_epoch(number) and follower.look(number, read):
-                # With what was prepared of steps that are others now.
-                stream.close()
-                batches = read(follower.moves)
-                stream = _stream(batches, number)
-            yield next(stream)
+            if reader.moves_on(number):
+                reader.turn(number)
+            batch = reader.next()
+            while quarantine and quarantine.look(number, batch):
+                reader.turn(number)
+                batch = reader.next()
+            yield _checked(batch)
     finally:
-        stream.close()
+        reader.close()
 
 
-def _stream(dataset: _Batches, step: int) -> Generator[FramePairs]:
+def _stream(dataset: _Batches, step: int) -> Generator[FramePairs | UserError]:
     prefetcher = prefetching(
         dataset.collection, dataset.ordinals, step, dataset.asked.config.prefetch_steps
     )
     with closing(_prepared(dataset, step)) as prepared, prefetcher as reached:
         for number, batch in enumerate(prepared, step):
             reached(number + 1)
-            yield _checked(batch)
+            yield batch
 
 
 def _prepared(dataset: _Batches, step: int) -> Generator[FramePairs | UserError]:

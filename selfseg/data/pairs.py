@@ -125,7 +125,8 @@ def read_pair(collection: Collection, address: PairAddress, camera: CameraModel)
         image = decode_image(record.read(IMAGE))
         return Pair(record.key, image, forward, backward, moved, moved_back)
     video_id, frame = split_key(record.key)
-    later = collection.record(collection.ordinal(sample_key(video_id, frame + gap)))
+    # It may lie in a shard of which nothing else is read now.
+    later = collection.record(collection.ordinal(sample_key(video_id, frame + gap)), whole=False)
     return Pair(later.key, decode_image(later.read(IMAGE)), backward, forward, moved_back, moved)
 
 

@@ -1,6 +1,7 @@
 """What a run reads of a collection: the settings, which samples, and in which order."""
 
 from collections.abc import Collection as Sized
+from collections.abc import Container, Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from selfseg.data.augment import Augmentation, Share
 from selfseg.data.collection import Collection
 from selfseg.data.order import Order, Tail
 from selfseg.data.pairs import CameraModel
-from selfseg.data.schema import IMAGE, MASK, forward_part
+from selfseg.data.schema import IMAGE, MASK, forward_part, sample_key, split_key
 from selfseg.data.subsets import of_subset
 from selfseg.errors import UsageError, UserError
 
@@ -74,6 +75,10 @@ class DataConfig(Config):
 
     verify: bool = True
     """Compare every part that is read with its checksum."""
+
+    quarantine: NonNegativeInt = 0
+    """Shards that a run may go on without once they turn out damaged or gone; 0: the first ends it.
+    Otherwise workers tell each other before every step."""
 
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""
@@ -169,11 +174,12 @@ def readable(
     share: float | None = None,
     annotated: bool = False,
     moving: bool = True,
+    without: Container[str] = (),
 ) -> Int64[np.ndarray, " samples"]:
     """Return the ordinals of the chosen videos' samples that can be learned from, ascending.
 
     Of the videos those that are `share` of them are chosen, one of `data.growth`; None: those that
-    are `data.fraction`.
+    are `data.fraction`. Nothing that takes a shard of `without` to read is chosen.
 
     If `moving`, those are the frames with a flow over at least one of the gaps: a video's last
     frames have none, but are read as first frames of reversed pairs. Otherwise all are. If
@@ -201,7 +207,22 @@ def readable(
         at_least=config.batch_size,
         asked="data.fraction" if share is None else "data.growth",
     )
-    return np.flatnonzero(read)
+    reverses = moving and not annotated and config.augmentation.reverse > 0
+    return np.flatnonzero(read & ~_resting_on(collection, without, config.gaps if reverses else ()))
+
+
+def _resting_on(
+    collection: Collection, shards: Container[str], gaps: Sequence[int]
+) -> Bool[np.ndarray, " samples"]:
+    """Tell which samples lie in these shards, or are read with a later frame that does."""
+    names = [shard.name in shards for shard in collection.manifest.shards]
+    there = np.repeat(np.array(names, np.bool_), collection.counts)
+    found = there.copy()
+    for ordinal in np.flatnonzero(there).tolist():
+        video_id, frame = split_key(collection.key(ordinal))
+        earlier = [sample_key(video_id, frame - gap) for gap in gaps if gap <= frame]
+        found[[collection.ordinal(key) for key in earlier]] = True
+    return found
 
 
 def _with_motion(collection: Collection, config: DataConfig) -> Bool[np.ndarray, " samples"]:

@@ -209,7 +209,13 @@ def _spent(clock: Clock) -> Spent:
 
 def _data(run: Run, gallery: Gallery) -> Pairs:
     known = [("collection", run.collection), ("manifest", run.manifest)]
-    known += [(f"from step {move['step']} on", move["manifest"]) for move in run.course[1:]]
+    moves = [entry for entry in run.course if "manifest" in entry]
+    known += [(f"from step {move['step']} on", move["manifest"]) for move in moves[1:]]
+    known += [
+        (f"from step {entry['step']} on, without shard {entry['shard']}", entry["cause"])
+        for entry in run.course
+        if "shard" in entry
+    ]
     if gallery.videos:
         known += [
             ("videos", wording.count(len(gallery.videos))),

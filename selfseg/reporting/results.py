@@ -96,8 +96,8 @@ def read_run(url: str, *, count_videos: bool) -> ScoredRun:
     """
     told = read_facts(url)
     facts = dict(dotted(told["settings"])) | dict(dotted(told["ingest"], "ingest."))
-    course = read_course(url)
-    newest = course[-1]["manifest"] if course else told["manifest"]
+    moves = [entry["manifest"] for entry in read_course(url) if "manifest" in entry]
+    newest = moves[-1] if moves else told["manifest"]
     if count_videos:
         manifest = load_manifest(told["collection"], newest)
         read = chosen_videos(

@@ -16,6 +16,7 @@ from selfseg.data.following import Follower
 from selfseg.data.loader import batches
 from selfseg.data.manifest import SHOWN_DIGITS, manifest_url, newest_id
 from selfseg.data.order import share_of
+from selfseg.data.quarantine import Quarantine
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect
@@ -110,7 +111,9 @@ def train_worker(payload: dict[str, Any]) -> None:
     worker = AcceleratedWorker(config.loop.precision)
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
-    follower = _follower(record, worker, payload["audience"]) if config.data.follow else None
+    tell = _teller(worker, payload["audience"])
+    follower = _follower(record, worker, tell) if config.data.follow else None
+    quarantine = _quarantine(config, worker, tell)
     plan = Plan(
         payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]
     )
@@ -120,12 +123,12 @@ def train_worker(payload: dict[str, Any]) -> None:
     session.run(
         plan,
         method,
-        _reader(record, config, method, worker, follower),
+        _reader(record, config, method, worker, follower=follower, quarantine=quarantine),
         worker=worker,
         audience=payload["audience"],
         log=log,
         begin=partial(begin, method, config),
-        course=follower,
+        courses=[course for course in (follower, quarantine) if course],
     )
 
 
@@ -134,7 +137,9 @@ def _reader(
     config: ExperimentConfig,
     method: Method,
     worker: Worker,
+    *,
     follower: Follower | None,
+    quarantine: Quarantine | None,
 ) -> Callable[[int], Iterator[FramePairs]]:
     """Return what opens a worker's batches from a step on."""
     ends = round_ends(method.phases).values()
@@ -150,19 +155,33 @@ def _reader(
         background=method.wants_background,
         starts=(0, *ends)[:-1] if config.data.growth else (0,),
         follower=follower,
+        quarantine=quarantine,
     )
     return lambda step: opened(step=step)
 
 
-def _follower(record: RunRecord, worker: Worker, audience: Audience) -> Follower:
+def _teller(worker: Worker, audience: Audience) -> Callable[[str], None]:
+    """Return what worker 0 tells of in a line, and the others, who know it too, do not."""
+    return lambda line: audience.report(Report(0, 0, notes=(line,))) if worker.rank == 0 else None
+
+
+def _follower(record: RunRecord, worker: Worker, tell: Callable[[str], None]) -> Follower:
     """Let worker 0 look whether the run's collection has grown, and tell of it."""
     return Follower(
         record.collection,
         record.manifest,
         looks=worker.rank == 0,
         agree=lambda text: worker.gather(text)[0],
-        tell=lambda line: audience.report(Report(0, 0, notes=(line,))),
+        tell=tell,
     )
+
+
+def _quarantine(
+    config: ExperimentConfig, worker: Worker, tell: Callable[[str], None]
+) -> Quarantine | None:
+    """Let all workers tell each other of damaged shards, if the run may do without some."""
+    budget = config.data.quarantine
+    return Quarantine(budget, gather=worker.gather, tell=tell) if budget else None
 
 
 def _open_collection(collection_url: str, begun: RunRecord | None, *, follows: bool) -> Collection:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ResponseStreamingError
 from pyarrow import fs
 from urllib3.exceptions import HTTPError
 
@@ -297,9 +297,9 @@ def _chunks(
     while end is None or offset < end:
         with explained(url):
             answer = answer or _get(url, offset, end, etag)
-            etag, end = answer["ETag"], offset + answer["ContentLength"]
             try:
                 with closing(answer["Body"]) as body:
+                    etag, end = _version(answer), offset + answer["ContentLength"]
                     for chunk in body.iter_chunks(_CHUNK):
                         offset += len(chunk)
                         failures = 0
@@ -310,3 +310,10 @@ def _chunks(
                     raise
                 time.sleep(random.uniform(0.5, 1) * min(10, 0.1 * 2**failures))
             answer = None
+
+
+def _version(answer: dict[str, Any]) -> str:
+    """Return an answer's ETag; an answer that broke off in its headers passes for a whole one."""
+    if not {"ETag", "ContentLength"} <= answer.keys():
+        raise ResponseStreamingError(error="the answer ends in its headers")
+    return answer["ETag"]

@@ -4,7 +4,7 @@
         method.safetensors    players' weights
         average.safetensors   running mean of them, if the run keeps one; prediction uses it
         optimisers.pt         optimisers and the worker's state; read with weights_only
-        progress.json         steps taken and skipped; where the run moved to more data
+        progress.json         steps taken and skipped; where the run moved to more data or lost some
         settings.json         what the run was started with (`RunRecord`)
         COMMIT.json           sha256 and size of each file above, and versions; written last
 
@@ -62,7 +62,8 @@ class RunRecord(Config):
 class TrainingState:
     """A run between two steps. Tensors may live on any device.
 
-    course: where it moved to newer states of what it reads, in JSON's types; empty: it does not
+    course: where it moved to newer states of what it reads, and what it lost of it, in JSON's
+        types; empty: neither
     """
 
     step: int
@@ -166,7 +167,10 @@ def read_inference(url: str) -> Inference:
 
 
 def read_course(run_url: str) -> list[dict[str, Any]]:
-    """Return where a run moved to newer states of what it reads, as its newest checkpoint knows."""
+    """Return where a run moved to newer states of what it reads, and where it lost a shard.
+
+    Moves have a manifest, losses a shard; its newest checkpoint knows.
+    """
     for url in committed(run_url)[-1:]:
         try:
             return json.loads(storage.read(storage.join(url, PROGRESS))).get("course", [])

@@ -25,7 +25,7 @@ from selfseg.training.worker import Worker
 
 
 class Course(Protocol):
-    """Which states of what it reads a run has come to, and when: a checkpoint keeps it."""
+    """What became of what a run reads, and when: a checkpoint keeps it."""
 
     def state(self) -> Sequence[Mapping[str, Any]]:
         """Return what the batches of a resumed run depend on besides its step."""
@@ -61,7 +61,7 @@ def run(
     log: CurveLog | None = None,
     optimisers: dict[str, Optimizer] | None = None,
     begin: Callable[[], None] | None = None,
-    course: Course | None = None,
+    courses: Sequence[Course] = (),
 ) -> None:
     """Train `method` as far as planned, from the newest checkpoint of the run if there is one.
 
@@ -77,11 +77,11 @@ def run(
         log: gets curves, from worker 0.
         optimisers: by player; None: those of the plan.
         begin: sets initial weights if there is no checkpoint; None: the method's own.
-        course: of the batches, restored before they are opened; None: there is nothing to restore.
+        courses: of the batches, restored before they are opened; each knows its own entries.
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin, course=course, tell=audience.saved)
+    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
@@ -146,7 +146,7 @@ class Trainee:
         worker: Worker,
         begin: Callable[[], None] | None,
         *,
-        course: Course | None,
+        courses: Sequence[Course],
         tell: Callable[[int], None],
     ) -> None:
         self.progress = Progress()
@@ -155,7 +155,7 @@ class Trainee:
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
-        self._plan, self._worker, self._course = plan, worker, course
+        self._plan, self._worker, self._courses = plan, worker, courses
         self._begin = begin or partial(method.initialise, tuple(method.players))
         self._phase_ends = {phase.stop for phase in method.phases}
         self._kept = {phase.stop for phase in method.phases if phase.completes is not None}
@@ -240,7 +240,7 @@ class Trainee:
             average=None if average is None else average.module.state_dict(),
             optimisers={name: each.state_dict() for name, each in self._optimisers.items()},
             worker=self._worker.state(),
-            course=self._course.state() if self._course else (),
+            course=[entry for course in self._courses for entry in course.state()],
         )
 
     def _restore(self, saved: TrainingState) -> None:
@@ -252,8 +252,8 @@ class Trainee:
             self._average.module.load_state_dict(dict(saved.average))
             self._average.n_averaged.fill_(1)  # anything but 0: the mean has begun
         self._worker.restore(dict(saved.worker))
-        if self._course and saved.course:
-            self._course.restore(saved.course)
+        for course in self._courses if saved.course else ():
+            course.restore(saved.course)
 
 
 def _closable(batches: Iterator[FramePairs]) -> Generator[FramePairs, None, None]:

@@ -23,6 +23,7 @@ from selfseg.data.manifest import shard_url
 from selfseg.data.reading import DataConfig
 from selfseg.errors import UserError
 from tests.exact_collection import write_collection
+from tests.reading import samples_of
 from tests.synthetic import moving_disc
 
 pytestmark = [
@@ -36,7 +37,6 @@ STEPS = 6
 SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["selfseg.data.loader"])
-PARTS = ("image", "flow", "flow_back", "camera", "camera_back")
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +56,6 @@ def read(url: str, loader_processes: int, *, rank=0, world_size=1, step=0) -> li
     collection = Collection.open(url)
     endless = batches(collection, config, seed=5, step=step, rank=rank, world_size=world_size)
     return list(islice(endless, STEPS))
-
-
-def samples_of(read_batches: list[FramePairs]) -> list[list[str]]:
-    """Name each sample of each batch by its key and a digest of all its values."""
-    return [
-        [
-            key + hashlib.sha256(b"".join(bytes_of(batch, part, row) for part in PARTS)).hexdigest()
-            for row, key in enumerate(batch.keys)
-        ]
-        for batch in read_batches
-    ]
-
-
-def bytes_of(batch: FramePairs, part: str, row: int) -> bytes:
-    return getattr(batch, part)[row].numpy().tobytes()
 
 
 def joined(parts: list[list[list[str]]]) -> list[list[str]]:

@@ -11,13 +11,13 @@ import torch
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection
 from selfseg.data.manifest import lineage
-from selfseg.errors import UsageError
+from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig
 from selfseg.reporting import results
 from selfseg.reporting.collect import read_run
 from selfseg.runtime import ray_train
 from selfseg.training import checkpoint, run_folder
-from tests.exact_collection import write_collection
+from tests.exact_collection import damage, write_collection
 from tests.integration.test_bootstrap_run import CONFIG as ROUNDS
 from tests.synthetic import Scene, moving_disc
 from tests.toy import Listener
@@ -298,3 +298,44 @@ def test_a_manifest_that_did_not_grow_from_the_runs_own_is_not_followed(
     ]
     assert set().union(*seen) == set(FEW)
     assert course(tmp_path / "run") == [(0, old)]
+
+
+def keys_of_step(url: str, config: ExperimentConfig, step: int) -> tuple[str, ...]:
+    stream = ray_train.batches(
+        Collection.open(url), config.data, seed=config.seed, step=step, rank=0, world_size=1
+    )
+    return next(stream).keys
+
+
+def newly_read_in(step: int, url: str, config: ExperimentConfig) -> str:
+    """Return a sample that a step is the first to read."""
+    before = {key for number in range(step) for key in keys_of_step(url, config, number)}
+    return next(key for key in keys_of_step(url, config, step) if key not in before)
+
+
+@pytest.mark.parametrize("stop", [3, 5, 6])
+def test_a_run_that_lost_a_shard_goes_on_bit_for_bit(tmp_path, monkeypatch, in_this_process, stop):
+    url, broken = str(tmp_path / "c"), tmp_path / "broken"
+    write_collection(url, MORE, gaps=(1,))
+    config = FOLLOWING.override({"data.follow": False, "data.quarantine": 1})
+    train(tmp_path / "undamaged", url, config)
+    assert in_this_process.notes() == []
+    assert read_run(str(tmp_path / "undamaged")).course == []
+    key = newly_read_in(3, url, config)
+    shard = damage(Collection.open(url), key).name
+    train(tmp_path / "whole", url, config)
+    (loss,) = read_run(str(tmp_path / "whole")).course
+    assert (loss["step"], loss["shard"]) == (3, shard)
+    assert key in loss["cause"]
+    assert in_this_process.notes()[0].startswith(f"step 3: the run goes on without shard {shard} ")
+    with monkeypatch.context() as patch:
+        break_down_after(stop, patch)
+        with pytest.raises(ConnectionAbortedError):
+            train(broken, url, config)
+    train(broken, url, config)
+    assert read_run(str(broken)).course == [loss]
+    assert_bit_equal(broken, tmp_path / "whole", 10)
+    with pytest.raises(AssertionError):
+        assert_bit_equal(tmp_path / "whole", tmp_path / "undamaged", 10)
+    with pytest.raises(UserError, match=rf"{shard}\.tar: damaged at {key}"):
+        train(tmp_path / "strict", url, config.override({"data.quarantine": 0}))

@@ -3,28 +3,14 @@
 import random
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from selfseg import storage
-from selfseg.stores.s3_client import connect
 from tests.integration.broken_network import Proxy
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def proxy(s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """Put a faulty network between this process and the S3 server."""
-    with Proxy.before(storage_endpoint()) as between:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", between.url)
-        yield between
-
-
-def storage_endpoint() -> str:
-    return connect("s3://tests").meta.endpoint_url
 
 
 def some_bytes(size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The program `tools/bench_data.py`: what it has read, and how it tells; what it times is its own."""
+"""The program `tools/bench_data.py`: what it reads, and how it tells."""
 
 import json
 import subprocess

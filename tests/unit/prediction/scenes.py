@@ -108,7 +108,7 @@ def ingest(url: str, paths: list[Path], masks: Path | None, settings: IngestSett
         for video in videos
         if isinstance(video, SourceVideo)
     ]
-    shards = [publish_shard(url, hand) for hand in deal(ledgers, 2**26)]
+    shards = [publish_shard(url, hand)[0] for hand in deal(ledgers, 2**26)]
     entries = sorted((ledger.video for _, ledger in ledgers), key=lambda video: video.id)
     manifest = Manifest(
         settings=settings,

@@ -1,0 +1,175 @@
+"""A whole epoch from a real S3 server that fails: the exact samples arrive, or one plain error."""
+
+import os
+import time
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from selfseg import storage
+from selfseg.data.collection import Collection
+from selfseg.data.loader import batches
+from selfseg.data.manifest import shard_url
+from selfseg.data.reading import DataConfig
+from selfseg.errors import UserError
+from selfseg.stores import s3_client
+from tests.exact_collection import write_collection
+from tests.integration.broken_network import Fault, Proxy
+from tests.reading import samples_of
+from tests.synthetic import moving_disc
+
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3)
+SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
+EPOCH = 3
+"""Steps; the samples with a later frame are 8 and 4."""
+
+SHARDS = "/shards/"
+HALF = 6000
+"""Bytes that are less than any shard has, headers included."""
+
+PATIENCE_S = 60
+"""A fault that passes costs less than that."""
+
+TEMPORARY = {
+    "an internal error": Fault(SHARDS, times=4, refusal=(500, "InternalError")),
+    "a request to slow down": Fault(SHARDS, times=4, refusal=(503, "SlowDown")),
+    "a trickle": Fault(SHARDS, times=3, pause_s=0.002),
+    "a reset in the middle": Fault(SHARDS, times=4, cut_after=HALF, resets=True),
+    "a body that ends too early": Fault(SHARDS, times=4, cut_after=HALF),
+    "an answer that ends in its headers": Fault(SHARDS, times=4, cut_after=100),
+}
+
+
+@pytest.fixture
+def bucket(prefix: str, proxy: Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write a collection into the bucket, which nothing is known of here."""
+    del proxy
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    write_collection(prefix, SCENES)
+    return prefix
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> list[list[str]]:
+    folder = str(tmp_path_factory.mktemp("collection"))
+    write_collection(folder, SCENES)
+    return epoch(Collection.open(folder), 0)
+
+
+def epoch(collection: Collection, loader_processes: int) -> list[list[str]]:
+    config = CONFIG.override({"loader_processes": loader_processes})
+    stream = batches(collection, config, seed=5, step=0, rank=0, world_size=1)
+    try:
+        return samples_of(list(islice(stream, EPOCH)))
+    finally:
+        stream.close()
+
+
+def error_of(collection: Collection, loader_processes: int) -> str:
+    with pytest.raises(UserError) as caught:
+        epoch(collection, loader_processes)
+    (line,) = str(caught.value).splitlines()
+    assert ";" in line  # the cause; the remedy
+    return line
+
+
+def shards_of(collection: Collection) -> list[str]:
+    return [shard_url(collection.url, shard.name) for shard in collection.manifest.shards]
+
+
+@pytest.mark.parametrize("loader_processes", [0, 1])
+@pytest.mark.parametrize("fault", TEMPORARY.values(), ids=TEMPORARY)
+def test_what_passes_is_survived_and_the_exact_samples_arrive(
+    bucket, proxy, undisturbed, fault, loader_processes
+):
+    proxy.fault = fault
+    began = time.monotonic()
+    assert epoch(Collection.open(bucket), loader_processes) == undisturbed
+    assert proxy.struck == fault.times
+    assert time.monotonic() - began < PATIENCE_S
+
+
+def test_a_server_that_falls_silent_in_the_middle_is_asked_again(
+    bucket, proxy, undisturbed, monkeypatch
+):
+    client = s3_client._client
+
+    def impatient(*arguments, **options):
+        return client(*arguments, **options | {"read_timeout_s": 0.5})
+
+    monkeypatch.setattr(s3_client, "_client", impatient)
+    proxy.fault = Fault(SHARDS, times=2, pause_s=2)
+    assert epoch(Collection.open(bucket), 0) == undisturbed
+    assert proxy.struck == 2
+
+
+@pytest.mark.parametrize("loader_processes", [0, 1])
+def test_keys_that_lose_their_right_in_the_middle_of_a_run_are_named_with_the_shard(
+    bucket, proxy, loader_processes
+):
+    collection = Collection.open(bucket)
+    proxy.fault = Fault(".tar", refusal=(403, "AccessDenied"))
+    line = error_of(collection, loader_processes)
+    assert line.startswith(tuple(shards_of(collection)))
+    assert "access denied; give" in line
+
+
+@pytest.mark.parametrize("loader_processes", [0, 1])
+def test_a_shard_that_changes_while_it_is_fetched_is_named_and_no_mixture_is_read(
+    bucket, proxy, loader_processes
+):
+    collection = Collection.open(bucket)
+
+    def change() -> None:
+        proxy.fault = None
+        for url in shards_of(collection):
+            storage.write(url, bytes(3 * HALF))
+
+    proxy.fault, proxy.on_cut = Fault(".tar", cut_after=HALF), change
+    line = error_of(collection, loader_processes)
+    assert line.startswith(tuple(shards_of(collection)))
+    assert "changed by another process" in line or "damaged" in line
+    assert cached(collection) == []
+
+
+def test_an_endpoint_that_dies_in_the_middle_of_a_run_is_named_with_the_shard(
+    bucket, proxy, monkeypatch
+):
+    collection = Collection.open(bucket)
+    proxy.down = True
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    line = error_of(collection, 0)
+    assert line.startswith(tuple(shards_of(collection)))
+    assert f"no connection to {proxy.url}" in line
+    assert sum(waits) < 10 * 20  # ten attempts, no more than 20 s apart
+
+
+def test_an_endpoint_that_is_dead_when_loader_processes_begin_is_named_within_seconds(
+    bucket, proxy
+):
+    collection = Collection.open(bucket)
+    proxy.down = True
+    began = time.monotonic()
+    line = error_of(collection, 1)
+    assert line.startswith(tuple(shards_of(collection)))
+    assert f"no connection to {proxy.url}" in line
+    assert time.monotonic() - began < PATIENCE_S
+
+
+@pytest.mark.parametrize("loader_processes", [0, 1])
+def test_a_shard_that_is_gone_is_named(bucket, loader_processes):
+    collection = Collection.open(bucket)
+    for url in shards_of(collection):
+        storage.delete(url)
+    line = error_of(collection, loader_processes)
+    assert line.startswith(tuple(f"{url}: no such object" for url in shards_of(collection)))
+
+
+def cached(collection: Collection) -> list[str]:
+    """Return those of the collection's shards that are held here."""
+    here = set(storage.listing(os.environ["SELFSEG_CACHE"]))
+    return [shard.name for shard in collection.manifest.shards if shard.sha256 in here]
