@@ -124,6 +124,20 @@ def test_a_bit_flipped_in_a_header_is_named_by_the_part_it_would_lose(url, byte)
     assert finding.cause == f"damaged: {record.key}.image.jpg: its tar header is damaged"
 
 
+def test_a_part_under_another_name_is_no_better_than_one_without(url):
+    """A whole header, with the right checksum of its own, that a reader would believe."""
+    record = Collection.open(url).record(1)
+    span = record.parts[schema.IMAGE]
+    name, path = first_shard(url)
+    header = tarfile.TarInfo(f"{record.key}.picture.jpg")
+    header.size = span.size
+    data = bytearray(path.read_bytes())
+    data[span.offset - tarfile.BLOCKSIZE : span.offset] = header.tobuf(tarfile.USTAR_FORMAT)
+    path.write_bytes(data)
+    expected = f"damaged: {record.key}.image.jpg: its tar header is damaged"
+    assert the_only(found(url)) == Finding(name, expected)
+
+
 def test_a_bit_flipped_in_the_padding_hits_no_sample(url):
     name, path = first_shard(url)
     flip(path, path.stat().st_size - 1)
