@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import ray
+from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from cluster.local_cluster import HOST, STORE_BYTES, free_port, set_environment
+from cluster.local_cluster import HOST, STORE_BYTES, free_port
 from selfseg.data.ingesting import IngestSettings
 from selfseg.runtime.ingest import Job, ingest
 
@@ -50,20 +52,19 @@ def three_nodes(when: Callable[[Callable[[], None]], threading.Thread]) -> Itera
     with tempfile.TemporaryDirectory(
         prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
     ) as folder:
-        token = Path(folder, "token")
-        token.write_text("of this test alone" * 2)
-        set_environment(token)
-        from ray.cluster_utils import Cluster  # noqa: PLC0415 - reads the variables when imported
-
         common = {"node_ip_address": HOST, "object_store_memory": STORE_BYTES}
         head = {"num_cpus": 0, "temp_dir": folder, "gcs_server_port": free_port()}
-        cluster = Cluster(initialize_head=True, head_node_args=common | head, connect=True)
+        cluster = Cluster(initialize_head=True, head_node_args=common | head)
         try:
-            lost, _ = (cluster.add_node(num_cpus=1, **common) for _ in range(2))
-            loser = when(lambda: cluster.remove_node(lost, allow_graceful=False))
+            ray.init(address=cluster.address, log_to_driver=False)
+            nodes = [cluster.add_node(num_cpus=1, **common) for _ in range(2)]
+            here = ray.get_runtime_context().get_node_id()
+            lost = next(node for node in nodes if node.node_id != here)
+            loser = when(lambda: lost.kill_raylet(check_alive=False))
             yield
             assert not loser.is_alive()
         finally:
+            ray.shutdown()
             cluster.shutdown()
 
 

@@ -1,6 +1,7 @@
 """Long videos on Ray: cut anywhere, or killed at any time, they make the same collection."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -60,6 +61,10 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+def environment_without_ray() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+
+
 @pytest.mark.parametrize("stretch_frames", [8, 32])
 def test_where_videos_are_cut_changes_no_byte(
     cluster, videos, undisturbed, tmp_path, stretch_frames
@@ -90,8 +95,7 @@ def test_a_killed_driver_changes_no_byte_and_what_was_spooled_is_kept(
     cluster, videos, undisturbed, tmp_path
 ):
     command = [sys.executable, "-m", "tests.distributed.ray_ingest", str(videos), str(tmp_path)]
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
-    with subprocess.Popen([*command, "8"], cwd=ROOT, env=environment) as first:
+    with subprocess.Popen([*command, "8"], cwd=ROOT, env=environment_without_ray()) as first:
         killer = once_spooled(tmp_path, 4, first.kill)
         assert first.wait() == -signal.SIGKILL
         killer.join()
@@ -112,7 +116,15 @@ def test_a_killed_driver_changes_no_byte_and_what_was_spooled_is_kept(
 @pytest.mark.slow
 def test_a_lost_node_changes_no_byte(undisturbed, videos, tmp_path):
     command = [sys.executable, "-m", "tests.distributed.ray_ingest", str(videos), str(tmp_path)]
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
+    token = tmp_path.with_suffix(".token")
+    token.write_text(secrets.token_hex(32))
+    # Ray reads them when it is imported; see `cluster.local_cluster`.
+    environment = environment_without_ray() | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
     subprocess.run([*command, "8", "lose-a-node"], cwd=ROOT, env=environment, check=True)
     assert contents(tmp_path) == undisturbed
 
