@@ -44,8 +44,8 @@ class Counter:
         """Start the actor that keeps the tally."""
         # Here: elsewhere, the tally would be lost with its machine, and all tasks' work with it.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(num_cpus=0, scheduling_strategy=here)(_Board)
-        self._board: ActorProxy[_Board] = board.remote()
+        board = ray.remote(num_cpus=0)(_Board)
+        self._board: ActorProxy[_Board] = board.options(scheduling_strategy=here).remote()
 
     def report(self, name: str, done: int) -> None:
         """Say how much of an item is done, and do not wait."""
