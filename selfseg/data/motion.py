@@ -77,7 +77,7 @@ def measure(
 ) -> Motion:
     """Measure the motion from the first frame to the second, and back; keep it on `flow_size`."""
     forward, backward = (
-        _resize_flow(flow, flow_size) for flow in matcher.flows(first.view, second.view)
+        resize_flow(flow, flow_size) for flow in matcher.flows(first.view, second.view)
     )
     homography, inlier_share = fit_homography(first.corners, forward, backward)
     camera = PairMeta.model_validate(
@@ -105,7 +105,7 @@ def gray(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
     return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
-def _resize_flow(
+def resize_flow(
     flow: Float32[np.ndarray, "measured_h measured_w 2"], size: tuple[int, int]
 ) -> Float32[np.ndarray, "h w 2"]:
     """Bring a flow to another grid, and its values to that grid's pixels."""

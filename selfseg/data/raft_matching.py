@@ -43,8 +43,10 @@ class RaftMatcher:
         network = _network(self.size, self.weights, device)
         both = torch.from_numpy(np.stack([first, second])).to(device)
         images = both.permute(0, 3, 1, 2).float() / 255
-        with torch.inference_mode():
-            flow = network(images, images.flip(0))
+        # Half precision where it is quick, which a CPU's is not.
+        half = torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
+        with torch.inference_mode(), half:
+            flow = network(images, images.flip(0)).float()
         forward, backward = flow.permute(0, 2, 3, 1).contiguous().cpu().numpy()
         return forward, backward
 

@@ -10,7 +10,8 @@ A sample is one frame with the flow to its later neighbours, under the key
     meta.json             `Meta`
 
 Flow is (x, y) in pixels of its own grid, stored as one 16-bit grey PNG that holds x above y.
-Measured on 15 DIS flows of 240x428 (one thread; the error includes scaling back up):
+Measured on 15 DIS flows of 240x428 (one thread; the error includes scaling back up; again, and on
+one's own video: tools/bench_encodings.py VIDEO):
 
     grid    unit   layout             kB    encode ms  decode ms  mean error px
     240     1/64   3 channels (KITTI) 130   11.0       5.2        0.006

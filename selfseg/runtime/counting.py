@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import ray
 from ray.actor import ActorProxy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -41,7 +42,10 @@ class Counter:
 
     def __init__(self) -> None:
         """Start the actor that keeps the tally."""
-        self._board: ActorProxy[_Board] = ray.remote(num_cpus=0)(_Board).remote()
+        # Here: elsewhere, the tally would be lost with its machine, and all tasks' work with it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(num_cpus=0)(_Board)
+        self._board: ActorProxy[_Board] = board.options(scheduling_strategy=here).remote()
 
     def report(self, name: str, done: int) -> None:
         """Say how much of an item is done, and do not wait."""

@@ -1,7 +1,19 @@
+import os
+from dataclasses import replace
+
 import pytest
 
 from selfseg.data.manifest import SkippedEntry
-from selfseg.data.sources import LONGEST_SLUG, SourceVideo, first_mask, inspect, slug
+from selfseg.data.sources import (
+    LONGEST_SLUG,
+    SourceVideo,
+    distinct,
+    first_mask,
+    inspect,
+    leave_out,
+    slug,
+)
+from selfseg.errors import UsageError
 from tests.synthetic import moving_disc, write_frames, write_masks, write_video
 
 SCENE = moving_disc(3)
@@ -81,3 +93,38 @@ def test_a_broken_video_is_told_with_its_reason(tmp_path):
     found = inspect(path, None)
     assert isinstance(found, SkippedEntry)
     assert (found.name, found.reason) == ("clip", "not a video, or a damaged one")
+
+
+def test_copies_whose_samples_would_have_the_same_names_count_once_and_with_their_masks(tmp_path):
+    first = write_video(tmp_path / "a b.mp4", SCENE.frames)
+    names = ("a.b", "a-b", "another")
+    copies = [tmp_path / f"{name}.mp4" for name in names]
+    for path in copies:
+        path.write_bytes(first.read_bytes())
+    write_masks(tmp_path / "masks" / "a.b", SCENE.masks)
+    given = [video(path, tmp_path / "masks") for path in (first, *copies)]
+    assert [kept.name for kept in distinct(given)] == ["a.b", "another"]
+    assert [kept.name for kept in distinct(given[::-1])] == ["another", "a.b"]
+
+
+def test_of_two_videos_whose_samples_would_have_the_same_names_one_must_be_renamed(tmp_path):
+    one = video(write_video(tmp_path / "clip.mp4", SCENE.frames))
+    other = replace(one, path=tmp_path / "x" / "clip.mp4", sha256=f"{one.sha256[:8]}{'0' * 56}")
+    with pytest.raises(UsageError, match=r"clip\.mp4: its samples .* rename one of the two$"):
+        distinct([one, other])
+
+
+def test_a_name_that_is_no_text_is_told_as_far_as_it_is_one(tmp_path):
+    path = write_video(tmp_path / "clip.mp4", SCENE.frames)
+    found = inspect(path.rename(tmp_path / os.fsdecode(b"k\xf6der.mp4")), None)
+    assert isinstance(found, SkippedEntry)
+    assert found.name == "k\N{REPLACEMENT CHARACTER}der"
+    assert SkippedEntry.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_video_that_ends_the_process_is_identified_without_being_opened(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "clip.mp4", SCENE.frames)
+    known = video(path)
+    monkeypatch.setattr("selfseg.data.sources.open_video", lambda path: os.abort())
+    found = leave_out(path, None, reason="the decoder crashed on it")
+    assert (found.name, found.sha256) == (known.name, known.sha256)
