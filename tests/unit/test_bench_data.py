@@ -1,4 +1,4 @@
-"""The program `tools/bench_data.py`: what it has read, and how it tells; what it times is its own."""
+"""The program `tools/bench_data.py`: what is read, and how it is told; the times are its own."""
 
 import json
 import subprocess
@@ -92,15 +92,19 @@ def test_a_host_answers_every_request_and_survives_what_fails(place):
     assert answers[0]["resume_s"] > 0
     assert "other samples" in answers[1]["failed"]
     assert "ended with status" in answers[2]["failed"]
-    assert "checked" in answers[3]["not_offered"]
-    assert min(answers[4]["samples_per_s"], answers[4]["first_s"]) > 0
+    for answer in answers[3:5]:
+        assert min(answer["samples_per_s"], answer["first_s"]) > 0
     assert answers[5]["samples_per_s"] > 0
 
 
 def rates(factor: float) -> dict[Cell, list[float]]:
     """Figures of two libraries that scale with their processes, in three repetitions each."""
     return {
-        Cell(f"{how}, {processes} processes, samples/s", library): [1, factor * (1 + processes), 1e9]
+        Cell(f"{how}, {processes} processes, samples/s", library): [
+            1,
+            factor * (1 + processes),
+            1e9,
+        ]
         for how in ("raw", "decoded")
         for processes in (0, 1, 2)
         for library in ("selfseg", "litdata")
