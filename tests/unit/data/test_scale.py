@@ -20,7 +20,6 @@ def test_a_made_up_collection_reads_as_a_real_one(tmp_path):
         assert set(collection.record(ordinal).read(IMAGE)) == {0}
 
 
-@pytest.mark.slow
 def test_ten_thousand_shards_are_open_in_two_seconds(tmp_path):
     made_up(tmp_path / "collection", samples=20_000, shards=10_000)
     Collection.open(str(tmp_path / "collection"))  # what is read was written only now
