@@ -1,4 +1,4 @@
-"""The program `tools/bench_data.py`: what it reads, and how it tells."""
+"""The program `tools/bench_data.py`: what is read, and how it is told; the times are its own."""
 
 import json
 import subprocess
@@ -92,8 +92,8 @@ def test_a_host_answers_every_request_and_survives_what_fails(place):
     assert answers[0]["resume_s"] > 0
     assert "other samples" in answers[1]["failed"]
     assert "ended with status" in answers[2]["failed"]
-    assert "checked" in answers[3]["not_offered"]
-    assert min(answers[4]["samples_per_s"], answers[4]["first_s"]) > 0
+    for answer in answers[3:5]:
+        assert min(answer["samples_per_s"], answer["first_s"]) > 0
     assert answers[5]["samples_per_s"] > 0
 
 

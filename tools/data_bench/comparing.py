@@ -25,6 +25,9 @@ LIBRARIES = {
 }
 """The module of each, by name."""
 
+OURS = "selfseg"
+"""Reads with its checks on, as in training, wherever it is not said otherwise."""
+
 PROCESSES = (0, 1, 2)
 
 PROGRAM = Path(__file__).parent.parent / "bench_data.py"
@@ -116,9 +119,7 @@ class Comparison:
                 self._hosts[library] = host = Host(module)
                 running.callback(host.close)
             for library in LIBRARIES:
-                self._pauses[library] = self._ask(
-                    "pause", library, checked=library == "selfseg", after=self.plan.middle
-                )
+                self._pauses[library] = self._ask("pause", library, after=self.plan.middle)
             for _ in range(self.plan.repetitions):
                 self._repeat()
         return self.results
@@ -141,8 +142,7 @@ class Comparison:
         )
         how = "raw, checked" if checked else "raw"
         self._note(f"{how}, {processes} processes, samples/s", library, answer, "samples_per_s")
-        if not checked or library == "selfseg":
-            self._note(f"first {how}, {processes} processes, s", library, answer, "first_s")
+        self._note(f"first {how}, {processes} processes, s", library, answer, "first_s")
 
     def _decoded(self, library: str, processes: int) -> None:
         answer = self._ask(
@@ -150,7 +150,6 @@ class Comparison:
             library,
             processes=processes,
             decoded=True,
-            checked=library == "selfseg",
             seconds=self.plan.seconds,
         )
         row = f"decoded, {processes} processes, samples/s"
@@ -158,16 +157,13 @@ class Comparison:
 
     def _resume(self, library: str) -> None:
         pause = self._pauses[library]
-        checked = library == "selfseg"
-        answer = (
-            self._ask("resume", library, checked=checked, **pause) if "state" in pause else pause
-        )
+        answer = self._ask("resume", library, **pause) if "state" in pause else pause
         self._note("resume, s", library, answer, "resume_s")
 
     def _cold(self, library: str) -> None:
         bucket, cache = self.stored[library], self.plan.folder / "cache"
         before = bucket.sent()
-        reading = Reading(bucket.url, str(cache), processes=1, checked=library == "selfseg")
+        reading = Reading(bucket.url, str(cache), processes=1, checked=library == OURS)
         answer = self._hosts[library].ask("cold", reading, samples=self.plan.samples)
         answer["ratio"] = (bucket.sent() - before) / bucket.size
         rmtree(cache, ignore_errors=True)
@@ -176,7 +172,9 @@ class Comparison:
 
     def _ask(self, measure: str, library: str, **more: Any) -> dict[str, Any]:
         wanted = {"processes", "decoded", "checked"} & more.keys()
-        reading = Reading(str(self.folders[library]), str(self.plan.folder / "cache"))
+        reading = Reading(
+            str(self.folders[library]), str(self.plan.folder / "cache"), checked=library == OURS
+        )
         reading = replace(reading, **{name: more.pop(name) for name in wanted})
         return self._hosts[library].ask(measure, reading, **more)
 
@@ -191,7 +189,7 @@ class Comparison:
 def compare(plan: Plan) -> Results:
     """Write the samples in every format, put them into buckets, and measure."""
     folders = dict(_written(plan))
-    tars = folders["selfseg"]
+    tars = folders[OURS]
     readable = {name: folder for name, folder in folders.items() if name != "memory"}
     with buckets(readable | {"webdataset": tars}, plan.folder / "objects") as stored:
         return Comparison(plan, folders, stored).run()
@@ -203,7 +201,7 @@ def _written(plan: Plan) -> Iterator[tuple[str, Path]]:
     make_frames(frames, plan.samples)
     for library, module in LIBRARIES.items():
         # webdataset reads the tars that selfseg wrote.
-        folder = plan.folder / ("selfseg" if library == "webdataset" else library)
+        folder = plan.folder / (OURS if library == "webdataset" else library)
         if library != "webdataset":
             writing = (
                 f"from pathlib import Path; from data_bench.{module} import write; "

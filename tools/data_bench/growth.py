@@ -17,25 +17,26 @@ from pathlib import Path
 from tarfile import BLOCKSIZE
 from tempfile import TemporaryDirectory
 
-from data_bench.selfseg_shards import VIDEO, commit, order_of
+from data_bench.selfseg_shards import VIDEO, Held, commit, describe, order_of
 
 from selfseg.data.collection import Collection
-from selfseg.data.index import IndexEntry, Span, dump_index
-from selfseg.data.manifest import ShardEntry, index_url, shard_url
+from selfseg.data.index import IndexEntry, Span
+from selfseg.data.manifest import shard_url
 from selfseg.data.schema import IMAGE, sample_key
 
 SAMPLE_BYTES = 137_000
+ZEROS = zlib.crc32(bytes(SAMPLE_BYTES))
 
 STEPS = 30
 """Batches that are read."""
 
 SAMPLES = (1_000, 10_000, 100_000, 1_000_000)
-"""Counted over the same number of shards."""
+PER_SHARD = 500
+"""In collections that grow by samples: as many as shards of 64 MB hold."""
 
 SHARDS = (10, 100, 1_000, 10_000)
-"""Counted over the same number of samples."""
-
-SAME_SHARDS, SAME_SAMPLES = 100, 100_000
+SAME_SAMPLES = 100_000
+"""In collections that grow by shards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def made_up(folder: Path, samples: int, shards: int) -> None:
 
 def growth(largest: int) -> tuple[dict[int, Cost], dict[int, Cost]]:
     """Return costs by samples and by shards, of collections of at most `largest` samples."""
-    by_samples = {n: cost(n, SAME_SHARDS) for n in SAMPLES if n <= largest}
+    by_samples = {n: cost(n, n // PER_SHARD) for n in SAMPLES if n <= largest}
     same = min(SAME_SAMPLES, largest)
     by_shards = {n: cost(same, n) for n in SHARDS if n <= same}
     return by_samples, by_shards
@@ -116,7 +117,7 @@ def cost(samples: int, shards: int) -> Cost:
     return Cost(**json.loads(answer))
 
 
-def _write_shard(folder: Path, first: int, last: int) -> ShardEntry:
+def _write_shard(folder: Path, first: int, last: int) -> Held:
     stride = BLOCKSIZE + -(-SAMPLE_BYTES // BLOCKSIZE) * BLOCKSIZE
     entries = [
         IndexEntry(
@@ -125,19 +126,8 @@ def _write_shard(folder: Path, first: int, last: int) -> ShardEntry:
         )
         for number in range(first, last)
     ]
-    index = dump_index(entries)
     size = (last - first) * stride + 2 * BLOCKSIZE
     sha256 = hashlib.sha256(f"{first} {last}".encode()).hexdigest()  # nobody reads it whole
     with Path(shard_url(str(folder), sha256[:16])).open("wb") as file:
         file.truncate(size)
-    Path(index_url(str(folder), sha256[:16])).write_bytes(index)
-    return ShardEntry(
-        name=sha256[:16],
-        samples=last - first,
-        size=size,
-        sha256=sha256,
-        index_sha256=hashlib.sha256(index).hexdigest(),
-    )
-
-
-ZEROS = zlib.crc32(bytes(SAMPLE_BYTES))
+    return describe(folder, sha256, size, entries)

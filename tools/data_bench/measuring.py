@@ -51,7 +51,8 @@ def in_a_copy(work: Callable[[], Answer]) -> str:
     with os.fdopen(reader) as file:
         answer = file.read()
     _, status = os.waitpid(child, 0)
-    return answer or json.dumps({"failed": f"ended with status {status}"})
+    code = os.waitstatus_to_exitcode(status)
+    return answer or json.dumps({"failed": f"its process ended with status {code}"})
 
 
 def rate(library: Library, reading: Reading, *, seconds: float) -> Answer:

@@ -13,7 +13,6 @@ from data_bench.reading import (
     SEED,
     SHARD_BYTES,
     Batch,
-    NotOfferedError,
     Pause,
     Reading,
     begin,
@@ -22,16 +21,27 @@ from data_bench.reading import (
 )
 from torch.utils.data import DataLoader, Dataset
 
+from selfseg.data.catalogue import Stretch, stretches
 from selfseg.data.collection import Collection
-from selfseg.data.index import dump_index
+from selfseg.data.index import IndexEntry, dump_index
 from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import Manifest, ShardEntry, VideoEntry, commit_manifest, index_url
+from selfseg.data.manifest import (
+    Manifest,
+    ShardEntry,
+    VideoEntry,
+    commit_manifest,
+    index_url,
+    shard_url,
+)
 from selfseg.data.order import Order
 from selfseg.data.schema import IMAGE, sample_key
-from selfseg.data.writing import index_tar
+from selfseg.data.writing import index_tar, publish_catalogue
 
 VIDEO = "frames-00000000"
 LAST_STEP = 2**62
+
+Held = tuple[ShardEntry, list[Stretch]]
+"""A shard, and which samples it holds."""
 
 
 def write(frames: Sequence[Path], folder: Path) -> None:
@@ -43,24 +53,23 @@ def write(frames: Sequence[Path], folder: Path) -> None:
     commit(str(folder), shards)
 
 
-def commit(url: str, shards: Sequence[ShardEntry]) -> None:
+def commit(url: str, shards: Sequence[Held]) -> None:
     """Publish shards of one video's frames."""
-    frames = sum(shard.samples for shard in shards)
+    frames = sum(shard.samples for shard, _ in shards)
     video = VideoEntry(id=VIDEO, name="frames", frames=frames, sha256="0" * 64, masks_sha256=None)
     manifest = Manifest(
         settings=IngestSettings(flow="none"),
         shard_bytes=SHARD_BYTES,
         videos=(video,),
         skipped=(),
-        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+        shards=tuple(sorted((shard for shard, _ in shards), key=lambda shard: shard.name)),
+        catalogues=(publish_catalogue(url, shards),),
     )
     commit_manifest(url, manifest, expected=None)
 
 
 def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
     """Yield batches from a step on: that is all its state."""
-    if not reading.checked:
-        raise NotOfferedError("every read is checked")
     if reading.place.startswith("s3://"):
         os.environ["SELFSEG_CACHE"] = reading.cache
     steps = Steps(reading)
@@ -85,7 +94,7 @@ class Steps(Dataset[Batch]):
 
     def __init__(self, reading: Reading) -> None:
         """Open the collection."""
-        self.collection = Collection.open(reading.place)
+        self.collection = Collection.open(reading.place, verify=reading.checked)
         self.order = order_of(self.collection)
         self.reading = reading
 
@@ -106,7 +115,21 @@ def _read(collection: Collection, ordinal: int) -> tuple[str, bytes]:
     return record.key, record.read(IMAGE)
 
 
-def _write_shard(frames: Sequence[Path], first: int, folder: Path) -> ShardEntry:
+def describe(folder: Path, sha256: str, size: int, entries: Sequence[IndexEntry]) -> Held:
+    """Write the index of a shard that lies there, of `size` bytes; return what names it."""
+    name, index = sha256[:16], dump_index(entries)
+    Path(index_url(str(folder), name)).write_bytes(index)
+    entry = ShardEntry(
+        name=name,
+        samples=len(entries),
+        size=size,
+        sha256=sha256,
+        index_sha256=hashlib.sha256(index).hexdigest(),
+    )
+    return entry, stretches(entries)
+
+
+def _write_shard(frames: Sequence[Path], first: int, folder: Path) -> Held:
     path = folder / "shards" / f"{first}.tar"
     with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number, frame in enumerate(frames, first):
@@ -114,15 +137,8 @@ def _write_shard(frames: Sequence[Path], first: int, folder: Path) -> ShardEntry
             info.size = frame.stat().st_size
             with frame.open("rb") as file:
                 tar.addfile(info, file)
-    index = dump_index(index_tar(path))
+    entries, size = index_tar(path), path.stat().st_size
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    path.rename(path.with_name(f"{sha256[:16]}.tar"))
-    Path(index_url(str(folder), sha256[:16])).write_bytes(index)
-    return ShardEntry(
-        name=sha256[:16],
-        samples=len(frames),
-        size=path.with_name(f"{sha256[:16]}.tar").stat().st_size,
-        sha256=sha256,
-        index_sha256=hashlib.sha256(index).hexdigest(),
-    )
+    path.rename(shard_url(str(folder), sha256[:16]))
+    return describe(folder, sha256, size, entries)
