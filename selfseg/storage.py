@@ -18,6 +18,7 @@ from selfseg.stores.errors import Conflict, MissingObject, StorageError
 __all__ = [
     "Conflict",
     "MissingObject",
+    "Opened",
     "StorageError",
     "arrow_filesystem",
     "delete",
@@ -27,6 +28,7 @@ __all__ = [
     "is_remote",
     "join",
     "listing",
+    "opened",
     "probe",
     "read",
     "read_range",
@@ -60,6 +62,19 @@ def read(url: str) -> bytes:
 def read_range(url: str, offset: int, size: int) -> bytes:
     """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
     return _store(url).read_range(url, offset, size)
+
+
+class Opened(Protocol):
+    """An object that parts are read of."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
+        ...
+
+
+def opened(url: str) -> Opened:
+    """Open an object for many reads of parts of it; a file stays open until nobody uses it."""
+    return _store(url).opened(url)
 
 
 def size(url: str) -> int:
@@ -144,6 +159,7 @@ class _Store(Protocol):
 
     def read(self, url: str) -> bytes: ...
     def read_range(self, url: str, offset: int, size: int) -> bytes: ...
+    def opened(self, url: str) -> Opened: ...
     def size(self, url: str) -> int: ...
     def exists(self, url: str) -> bool: ...
     def write(self, url: str, data: bytes) -> None: ...

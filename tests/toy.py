@@ -125,8 +125,7 @@ class Listener:
     def report(self, report: Report) -> None:
         self.reports.append(report)
 
-    def saved(self, step: int, terms: dict[str, float]) -> None:
-        assert all(isinstance(value, float) for value in terms.values())
+    def saved(self, step: int) -> None:
         self.checkpoints.append(step)
 
     def notes(self) -> list[str]:

@@ -1,60 +1,91 @@
 """A collection opened for reading: any sample by its ordinal or its key, part by part.
 
-Ordinals count samples shard by shard, in the manifest's order. Shards of a local collection are
-read in place; those of a remote one are fetched whole on first use, into `selfseg.data.cache`.
+Ordinals count samples shard by shard, in the manifest's order. Which samples there are is read at
+once, from the catalogue; where their parts lie, from a shard's index when it is first used. Shards
+of a local collection are read in place; those of a remote one are fetched whole on first use, into
+`selfseg.data.cache`.
 """
 
 import hashlib
 import zlib
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 
 from selfseg import storage
 from selfseg.data import cache
-from selfseg.data.damage import DamagedObject, DamagedShard, reading
+from selfseg.data.catalogue import Catalogue, Stretch, parse_catalogue, repeated, stretches
+from selfseg.data.damage import DamagedObject, of_shard
 from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import (
     Manifest,
     ShardEntry,
     background_url,
+    catalogue_url,
     index_url,
     load_manifest,
     resolve,
     shard_url,
 )
 from selfseg.data.schema import META, Meta, split_key
+from selfseg.data.shards import Shard
 from selfseg.errors import UserError
 
-ABSENT = -1
+OPEN_SHARDS = 256
+"""Shards that a process keeps open, each with its index and one file."""
 
 
-@dataclass(frozen=True, slots=True)
 class Record:
     """One sample.
 
-    key: see `selfseg.data.schema`
-    parts: where each of its parts lies in its shard, by name
+    ordinal: its place in the collection
     """
 
-    key: str
-    parts: Mapping[str, Span]
-    _source: Callable[[str, Span], bytes]
+    __slots__ = ("_collection", "ordinal")
+
+    def __init__(self, collection: "Collection", ordinal: int) -> None:
+        """Take a sample; its shard is opened when something of it is asked for."""
+        self._collection, self.ordinal = collection, ordinal
+
+    @property
+    def key(self) -> str:
+        """Its name; see `selfseg.data.schema`."""
+        return self._collection.key(self.ordinal)
+
+    @property
+    def parts(self) -> dict[str, Span]:
+        """Where each of its parts lies in its shard, by name."""
+        shard, row = self._collection.place(self.ordinal)
+        return shard.parts(row)
 
     def read(self, part: str) -> bytes:
         """Return a part's bytes, verified.
 
         Raises:
-            UserError: the sample has no such part, or the shard is damaged or gone.
+            UserError: the sample has no such part.
+            DamagedShard: the shard is damaged or gone.
         """
-        if part not in self.parts:
+        shard, row = self._collection.place(self.ordinal)
+        span = shard.span(row, part)
+        if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
-        return self._source(part, self.parts[part])
+        try:
+            data = shard.read(span)
+            if self._collection.verifies and zlib.crc32(data) != span.crc32:
+                raise DamagedObject(
+                    f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
+                    "delete the file and fetch or ingest it again"
+                )
+        except (DamagedObject, storage.StorageError) as error:
+            raise self._collection.damage(self.ordinal, error) from None
+        return data
 
     def meta(self) -> Meta:
         """Read what is known of the frame."""
@@ -64,46 +95,74 @@ class Record:
 class Collection:
     """Random access to one state of a collection; safe to hand to other processes.
 
+    url: where it lies
     manifest: the state that was opened
     manifest_id: its id
     counts: samples per shard
+    verifies: whether every part that is read is compared with its checksum
     """
 
-    def __init__(self, url: str, manifest: Manifest, manifest_id: str) -> None:
-        """Read the indexes of `manifest` at `url`."""
+    def __init__(
+        self,
+        url: str,
+        manifest: Manifest,
+        manifest_id: str,
+        *,
+        verify: bool = True,
+        fetch: bool = True,
+    ) -> None:
+        """Read which samples `manifest` at `url` names; see `open`."""
         # Not the manifest's own: a setting that came later would change it.
         self.url, self.manifest, self.manifest_id = url, manifest, manifest_id
         self.counts = tuple(shard.samples for shard in manifest.shards)
-        self._starts = np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
-        with ThreadPoolExecutor(8) as pool:
-            shards = list(pool.map(self._index, manifest.shards))
-        entries = [entry for shard in shards for entry in shard]
-        # Rows of numbers, not objects: a process per worker and loader holds them all.
-        self._parts = tuple(sorted({part for entry in entries for part in entry.parts}))
-        self._spans = _table(entries, self._parts)
-        self._keys = np.array([entry.key.encode() for entry in entries], dtype=np.bytes_)
-        self._by_key = np.argsort(self._keys, kind="stable")
-        self._require_each_once()
+        self.verifies, self._fetch = verify, fetch
+        self._ends = list(accumulate(self.counts))
+        held = self._held()
+        if key := repeated(chain.from_iterable(held)):
+            raise UserError(f"{url}: damaged: sample {key} is in its shards twice; ingest again")
+        self._catalogue = Catalogue(held)
         self._backgrounds = {video.id: video.background for video in manifest.videos}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._shard = lru_cache(OPEN_SHARDS)(self._open_shard)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind."""
+        return {name: value for name, value in self.__dict__.items() if name != "_shard"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with no file open."""
+        self.__dict__.update(state)
+        self._begin()
 
     @classmethod
-    def open(cls, url: str, manifest_id: str | None = None) -> "Collection":
+    def open(
+        cls, url: str, manifest_id: str | None = None, *, verify: bool = True, fetch: bool = True
+    ) -> "Collection":
         """Open the collection at `url`, in the state that a manifest's id says.
 
         Without an id, `url` may say it, see `resolve`; else the newest state is opened.
+
+        Args:
+            url: of the collection.
+            manifest_id: of the state.
+            verify: compare every part that is read with its checksum.
+            fetch: fetch remote shards whole; otherwise each part is read where it lies, which
+                suits who looks at a few samples.
 
         Raises:
             UserError: there is no collection, no such manifest, or it is damaged.
         """
         place, found = (url, manifest_id) if manifest_id else resolve(url)
-        return cls(place, load_manifest(place, found), found)
+        return cls(place, load_manifest(place, found), found, verify=verify, fetch=fetch)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._catalogue)
 
     def key(self, ordinal: int) -> str:
         """Return a sample's key."""
-        return self._keys[ordinal].decode()
+        return self._catalogue.key(ordinal)
 
     def ordinal(self, key: str) -> int:
         """Return a sample's ordinal.
@@ -111,23 +170,37 @@ class Collection:
         Raises:
             UserError: the collection has no such sample.
         """
-        wanted = np.bytes_(key.encode())
-        place = int(np.searchsorted(self._keys, wanted, sorter=self._by_key))
-        if place == len(self) or self._keys[self._by_key[place]] != wanted:
+        video_id, _, frame = key.rpartition("_")
+        found = self._catalogue.find(video_id, int(frame)) if frame.isdecimal() else None
+        if found is None or self.key(found) != key:
             raise UserError(f"{self.url}: holds no sample {key}; ingest its video again")
-        return int(self._by_key[place])
+        return found
 
     def holds(self, part: str) -> Bool[np.ndarray, " samples"]:
         """Tell which samples have a part of this name."""
-        if part not in self._parts:
-            return np.zeros(len(self), dtype=np.bool_)
-        return self._spans[:, self._parts.index(part), 0] != ABSENT
+        return self._catalogue.holds(part)
 
     def record(self, ordinal: int) -> Record:
         """Open one sample."""
-        rows = zip(self._parts, self._spans[ordinal].tolist(), strict=True)
-        spans = {part: Span(*row) for part, row in rows if row[0] != ABSENT}
-        return Record(self.key(ordinal), spans, partial(self._read, ordinal))
+        return Record(self, ordinal)
+
+    def place(self, ordinal: int) -> tuple[Shard, int]:
+        """Return the shard that holds a sample, open, and the sample's row in it.
+
+        Raises:
+            DamagedShard: the shard, or its index, is damaged or gone.
+        """
+        number = bisect_right(self._ends, ordinal)
+        try:
+            shard = self._shard(number)
+        except (DamagedObject, storage.StorageError) as error:
+            raise self.damage(ordinal, error) from None
+        return shard, ordinal - (self._ends[number] - self.counts[number])
+
+    def damage(self, ordinal: int, error: UserError) -> UserError:
+        """Return what is wrong with a sample's shard, as told by what could not be read of it."""
+        shard = self.manifest.shards[bisect_right(self._ends, ordinal)]
+        return of_shard(shard, shard_url(self.url, shard.name), error, what=self.key(ordinal))
 
     def background(self, ordinal: int) -> bytes:
         """Return the image of a sample's scene without what moves, verified.
@@ -146,41 +219,34 @@ class Collection:
 
     def of_videos(self, video_ids: Container[str]) -> Bool[np.ndarray, " samples"]:
         """Tell which samples are frames of these videos."""
-        owners = (split_key(key.decode())[0] for key in self._keys)
-        return np.fromiter((owner in video_ids for owner in owners), np.bool_, len(self))
+        return self._catalogue.of_videos(video_ids)
 
     @cached_property
     def videos(self) -> dict[str, list[int]]:
         """Ordinals of each video's frames, in order; a name used twice becomes the video's id."""
         uses = Counter(video.name for video in self.manifest.videos)
-        names = {v.id: v.name if uses[v.name] == 1 else v.id for v in self.manifest.videos}
-        videos: dict[str, list[int]] = {name: [] for name in names.values()}
-        for ordinal in self._by_key.tolist():
-            video_id, _ = split_key(self.key(ordinal))
-            videos[names[video_id]].append(ordinal)
-        return videos
+        return {
+            video.name if uses[video.name] == 1 else video.id: self._catalogue.frames_of(
+                video.id
+            ).tolist()
+            for video in self.manifest.videos
+        }
 
-    def _read(self, ordinal: int, part: str, span: Span) -> bytes:
-        shard = int(np.searchsorted(self._starts, ordinal, side="right")) - 1
-        entry = self.manifest.shards[shard]
+    def _held(self) -> list[Sequence[Stretch]]:
+        """Return what each shard holds: as a catalogue tells, or else its index."""
+        told: dict[str, list[Stretch]] = {}
+        for sha256 in self.manifest.catalogues:
+            told |= parse_catalogue(_verified(catalogue_url(self.url, sha256), sha256))
+        untold = [shard for shard in self.manifest.shards if shard.name not in told]
+        with ThreadPoolExecutor(8) as pool:
+            for shard, entries in zip(untold, pool.map(self._index, untold), strict=True):
+                told[shard.name] = stretches(entries)
+        return [told[shard.name] for shard in self.manifest.shards]
+
+    def _open_shard(self, number: int) -> Shard:
+        entry = self.manifest.shards[number]
         url = shard_url(self.url, entry.name)
-        with reading(entry, url, what=f"{self.key(ordinal)}.{part}"):
-            place = _local(url, entry.sha256)
-            data = storage.read_range(place, span.offset, span.size)
-        if zlib.crc32(data) != span.crc32:
-            raise DamagedShard.of(
-                entry,
-                f"{place}: damaged at {self.key(ordinal)}.{part}: its checksum differs; "
-                "delete the file and fetch or ingest it again",
-            )
-        return data
-
-    def _require_each_once(self) -> None:
-        rising = self._keys[self._by_key]
-        for key in rising[1:][rising[1:] == rising[:-1]]:
-            raise UserError(
-                f"{self.url}: damaged: sample {key.decode()} is in its shards twice; ingest again"
-            )
+        return Shard(_local(url, entry.sha256) if self._fetch else url, self._index(entry))
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
         return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
@@ -198,13 +264,3 @@ def _verified(url: str, sha256: str) -> bytes:
 
 def _local(url: str, sha256: str) -> str:
     return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url
-
-
-def _table(
-    entries: list[IndexEntry], parts: tuple[str, ...]
-) -> Int64[np.ndarray, "samples parts 3"]:
-    """Tabulate offset, size and CRC-32 of each part, ABSENT where a sample has none."""
-    absent = Span(ABSENT, 0, 0)
-    spans = [entry.parts.get(part, absent) for entry in entries for part in parts]
-    flat = [number for span in spans for number in (span.offset, span.size, span.crc32)]
-    return np.array(flat, dtype=np.int64).reshape(len(entries), len(parts), 3)

@@ -1,8 +1,5 @@
 """What is not as it was written: an object of a collection, and a shard that is read."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from selfseg import storage
 from selfseg.data.manifest import ShardEntry
 from selfseg.errors import UserError
@@ -26,23 +23,21 @@ class DamagedShard(UserError):  # noqa: N818 - as above
         return error
 
 
-@contextmanager
-def reading(shard: ShardEntry, url: str, *, what: str) -> Iterator[None]:
-    """Tell what is wrong with a shard from a place that cannot be reached, or not now.
+def of_shard(shard: ShardEntry, url: str, error: UserError, *, what: str) -> UserError:
+    """Return the error of a shard that is gone, cut off, changed, or a file that cannot be read.
+
+    A place that is out of reach, now or for these keys, says nothing of the shard: its own error is
+    returned.
 
     Args:
         shard: the one that is read.
         url: where the collection keeps it.
-        what: is read of it.
-
-    Raises:
-        DamagedShard: it is gone, cut off, changed, or a file that cannot be read.
+        error: that reading it ended in.
+        what: was to be read of it.
     """
-    try:
-        yield
-    except (DamagedObject, storage.MissingObject, storage.Conflict) as error:
-        raise DamagedShard.of(shard, f"{error} (it holds {what})") from error
-    except storage.StorageError as error:
-        if storage.is_remote(url):
-            raise
-        raise DamagedShard.of(shard, f"{error} (it holds {what})") from error
+    damaged = isinstance(error, (DamagedObject, storage.MissingObject, storage.Conflict))
+    in_a_file = isinstance(error, storage.StorageError) and not storage.is_remote(url)
+    if not (damaged or in_a_file):
+        return error
+    message = str(error) if what in str(error) else f"{error} (it holds {what})"
+    return DamagedShard.of(shard, message)

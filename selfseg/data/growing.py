@@ -85,6 +85,7 @@ def grown(parent: Manifest, parent_id: str, added: Manifest) -> Manifest:
             sorted((*left_out, *added.skipped), key=lambda video: (video.name, video.sha256))
         ),
         shards=tuple(sorted((*parent.shards, *added.shards), key=lambda shard: shard.name)),
+        catalogues=tuple(sorted({*parent.catalogues, *added.catalogues})),
         parent=parent_id,
     )
 

@@ -101,7 +101,7 @@ def _read(
         return _Batches(collection, asked, course)
     before, now = moves[-2:]
     earlier = {video.id for video in load_manifest(collection.url, before.manifest).videos}
-    grown = Collection.open(collection.url, now.manifest)
+    grown = Collection.open(collection.url, now.manifest, verify=collection.verifies)
     last = segment_after(grown, asked.config, earlier, start=now.step, **read)
     return _Batches(grown, asked, (last,))
 

@@ -6,6 +6,7 @@ Under the collection's URL:
     manifest-<id>.json         `Manifest`; the id is the SHA-256 of the file
     shards/<name>.tar          plain WebDataset tars; the name is the head of their SHA-256
     shards/<name>.idx          see `selfseg.data.index`
+    catalogues/<sha256>.json   see `selfseg.data.catalogue`
     backgrounds/<sha256>.png   scenes without what moves, of videos from a camera at rest
 
 A collection grows by a manifest whose parent is the one before: what that names stays where it is.
@@ -84,6 +85,9 @@ class Manifest(Config):
     skipped: tuple[SkippedEntry, ...]
     shards: tuple[ShardEntry, ...]
     """Sorted by name."""
+    catalogues: tuple[str, ...] = ()
+    """SHA-256, and names, of what tells which samples these shards hold; sorted. Shards that none
+    tells of, of collections older than catalogues, are known by their indexes alone."""
     parent: str | None = None
     """Id of the manifest this one grew from."""
 
@@ -115,6 +119,11 @@ def shard_url(collection: str, name: str) -> str:
 def index_url(collection: str, name: str) -> str:
     """Address a shard's index."""
     return storage.join(collection, "shards", f"{name}.idx")
+
+
+def catalogue_url(collection: str, sha256: str) -> str:
+    """Address what tells which samples some shards hold."""
+    return storage.join(collection, "catalogues", f"{sha256}.json")
 
 
 def background_url(collection: str, sha256: str) -> str:

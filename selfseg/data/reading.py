@@ -77,6 +77,9 @@ class DataConfig(Config):
     """Shards that a run may go on without once they turn out damaged or gone; 0: the first ends it.
     Otherwise workers tell each other before every step."""
 
+    verify: bool = True
+    """Compare every part that is read with its checksum."""
+
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""
 

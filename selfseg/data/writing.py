@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from selfseg import storage
+from selfseg.data.catalogue import Stretch, dump_catalogue, stretches
 from selfseg.data.index import IndexEntry, Span, dump_index
 from selfseg.data.manifest import (
     LATEST,
     Manifest,
     ShardEntry,
+    catalogue_url,
     commit_manifest,
     index_url,
     lineage,
@@ -28,7 +30,7 @@ from selfseg.errors import UsageError, UserError
 
 OURS = re.compile(
     r"LATEST|manifest-[0-9a-f]{64}\.json|shards/[0-9a-f]{16}\.(tar|idx)|spool/[0-9a-f]{16}\.(tar|json)"
-    r"|backgrounds/[0-9a-f]{64}\.png"
+    r"|backgrounds/[0-9a-f]{64}\.png|catalogues/[0-9a-f]{64}\.json"
 )
 
 
@@ -62,8 +64,8 @@ def _shuffle(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def publish_shard(collection: str, pieces: Sequence[Piece]) -> ShardEntry:
-    """Assemble a shard here, read it back, then upload it and its index.
+def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry, list[Stretch]]:
+    """Assemble a shard here, read it back, then upload it and its index; say what it holds.
 
     Raises:
         UserError: what was read back is not what was computed.
@@ -74,7 +76,8 @@ def publish_shard(collection: str, pieces: Sequence[Piece]) -> ShardEntry:
         with path.open("wb") as file:
             assemble(pieces, file)
         sha256 = _read_back(path, pieces)
-        index = dump_index(index_tar(path))
+        entries = index_tar(path)
+        index = dump_index(entries)
         entry = ShardEntry(
             name=sha256[:16],
             samples=sum(piece.run.samples for piece in pieces),
@@ -84,7 +87,17 @@ def publish_shard(collection: str, pieces: Sequence[Piece]) -> ShardEntry:
         )
         storage.upload(path, shard_url(collection, entry.name))
     storage.write(index_url(collection, entry.name), index)
-    return entry
+    return entry, stretches(entries)
+
+
+def publish_catalogue(
+    collection: str, shards: Iterable[tuple[ShardEntry, Sequence[Stretch]]]
+) -> str:
+    """Write what these shards hold under its SHA-256, which is returned."""
+    data = dump_catalogue({entry.name: held for entry, held in shards})
+    sha256 = hashlib.sha256(data).hexdigest()
+    storage.write(catalogue_url(collection, sha256), data)
+    return sha256
 
 
 def assemble(pieces: Iterable[Piece], file: BinaryIO) -> None:
@@ -146,6 +159,7 @@ def sweep(collection: str) -> None:
         kept.add(f"manifest-{manifest_id}.json")
         kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
         kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
+        kept |= {f"catalogues/{catalogue}.json" for catalogue in manifest.catalogues}
         kept |= {f"backgrounds/{video.background}.png" for video in manifest.videos}
     # The spool goes first: a ledger in it vouches for a background.
     for name in sorted(storage.listing(collection), key=lambda name: not name.startswith("spool/")):

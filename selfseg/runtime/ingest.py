@@ -23,7 +23,13 @@ from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manif
 from selfseg.data.sources import SourceVideo, first_mask, inspect
 from selfseg.data.spooling import Ledger, spool, spool_url, spooled, unspool
 from selfseg.data.videos import BrokenVideoError, still_paths, video_paths
-from selfseg.data.writing import commit, deal, publish_shard, refuse_strangers
+from selfseg.data.writing import (
+    commit,
+    deal,
+    publish_catalogue,
+    publish_shard,
+    refuse_strangers,
+)
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import Counter, bar
@@ -244,5 +250,6 @@ def _publish_shards(
         shard_bytes=job.shard_bytes,
         videos=tuple(sorted((ledger.video for _, ledger in ledgers), key=lambda v: v.id)),
         skipped=tuple(sorted(skipped, key=_identity)),
-        shards=tuple(sorted(shards, key=lambda shard: shard.name)),
+        shards=tuple(sorted((entry for entry, _ in shards), key=lambda entry: entry.name)),
+        catalogues=(publish_catalogue(job.output, shards),),
     )

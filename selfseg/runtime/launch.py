@@ -40,10 +40,19 @@ class _Board:
 
     def __init__(self) -> None:
         self._reports: list[Report] = []
+        self._saves = 0
 
     @ray.method
     def post(self, report: Report) -> None:
         self._reports.append(report)
+
+    @ray.method
+    def saved(self) -> None:
+        self._saves += 1
+
+    @ray.method
+    def saves(self) -> int:
+        return self._saves
 
     @ray.method
     def take(self) -> list[Report]:
@@ -53,7 +62,7 @@ class _Board:
 
 @dataclass(frozen=True, slots=True)
 class RayAudience:
-    """Reports to the board, and to Ray Train whenever a checkpoint is committed."""
+    """Reports to the board."""
 
     board: ActorProxy[_Board]
 
@@ -61,9 +70,10 @@ class RayAudience:
         """Post, and do not wait."""
         self.board.post.remote(report)
 
-    def saved(self, step: int, terms: dict[str, float]) -> None:
-        """Report on every worker: Ray Train waits until all have."""
-        ray.train.report({"step": step, **terms})
+    def saved(self, step: int) -> None:
+        """Have it counted: failures before it are forgotten."""
+        del step
+        self.board.saved.remote()
 
 
 class _Supervisor(UserCallback):
@@ -75,12 +85,7 @@ class _Supervisor(UserCallback):
 
     def __init__(self, board: ActorProxy[_Board]) -> None:
         self._board = board
-        self._failures = 0
-
-    def after_report(self, run_context: Any, metrics: Any, checkpoint: Any) -> None:
-        """Forget past failures: the run got somewhere."""
-        del run_context, metrics, checkpoint
-        self._failures = 0
+        self._failures = self._saves = 0
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Stop, or let Ray start all workers anew; they go on from the newest checkpoint."""
@@ -88,6 +93,8 @@ class _Supervisor(UserCallback):
         for error in worker_exceptions.values():
             if isinstance(error, UserError):
                 raise error
+        if self._has_saved():
+            self._failures = 0
         self._failures += 1
         rank, error = min(worker_exceptions.items(), key=lambda item: item[0])
         if self._failures > MAX_FAILURES:
@@ -95,6 +102,13 @@ class _Supervisor(UserCallback):
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
         note = f"worker {rank} {cause}; starting again from the newest checkpoint"
         self._board.post.remote(Report(0, 0, notes=(note,)))
+
+    def _has_saved(self) -> bool:
+        """Tell whether the run got somewhere since this was asked last."""
+        before = self._saves
+        with contextlib.suppress(RayError):  # the board's node may be gone
+            self._saves = ray.get(self._board.saves.remote())
+        return self._saves > before
 
 
 def launch(

@@ -145,7 +145,7 @@ def _reader(
     ends = round_ends(method.phases).values()
     opened = partial(
         batches,
-        Collection.open(record.collection, record.manifest),
+        Collection.open(record.collection, record.manifest, verify=config.data.verify),
         config.data,
         seed=config.seed,
         rank=worker.rank,

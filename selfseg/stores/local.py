@@ -26,14 +26,38 @@ def read(url: str) -> bytes:
 
 def read_range(url: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`."""
-    with explained(url), Path(url).open("rb", buffering=0) as file:
-        data = os.pread(file.fileno(), size, offset)
-    if len(data) != size:
-        raise StorageError(
-            f"{url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
-            "the file is cut off: write it again"
-        )
-    return data
+    return OpenFile(url).read(offset, size)
+
+
+class OpenFile:
+    """A file opened once for many reads; it may be removed meanwhile. Closed with its last user."""
+
+    def __init__(self, url: str) -> None:
+        """Open the file at `url`."""
+        self._url = url
+        with explained(url):
+            self._descriptor = os.open(url, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`."""
+        try:
+            data = os.pread(self._descriptor, size, offset)
+        except OSError:
+            with explained(self._url):
+                raise
+        if len(data) != size:
+            raise StorageError(
+                f"{self._url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
+                "the file is cut off: write it again"
+            )
+        return data
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+opened = OpenFile
 
 
 def size(url: str) -> int:

@@ -42,6 +42,21 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     return data
 
 
+class OpenObject:
+    """An object of which parts are read, each by a request of its own."""
+
+    def __init__(self, url: str) -> None:
+        """Take the object at `url`; nothing is asked for yet."""
+        self._url = url
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset`."""
+        return read_range(self._url, offset, size)
+
+
+opened = OpenObject
+
+
 def size(url: str) -> int:
     """Return an object's length in bytes."""
     return _head(url)["ContentLength"]

@@ -29,8 +29,8 @@ class Audience(Protocol):
         """Hear of the progress; called by worker 0 only, at most every `REPORT_S`."""
         ...
 
-    def saved(self, step: int, terms: dict[str, float]) -> None:
-        """Hear that a checkpoint of `step` is committed; called by every worker."""
+    def saved(self, step: int) -> None:
+        """Hear that a checkpoint of `step` is committed; called by a thread of worker 0."""
         ...
 
 

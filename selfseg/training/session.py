@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -15,14 +15,13 @@ from selfseg.contracts import FramePairs, Method
 from selfseg.training import checkpoint
 from selfseg.training.audience import Audience, CurveLog, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
-from selfseg.training.journal import Journal, to_floats
+from selfseg.training.journal import Journal
 from selfseg.training.loop import LoopConfig, Progress, Step, train
+from selfseg.training.meter import Meter
 from selfseg.training.optimisers import OptimisersConfig, build_optimisers
 from selfseg.training.run_folder import check_same
+from selfseg.training.saving import Saver
 from selfseg.training.worker import Worker
-
-REPORT_S = 1.0
-"""Shortest time between two reports: reading numbers off a GPU makes it wait."""
 
 
 class Course(Protocol):
@@ -82,16 +81,18 @@ def run(
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses)
+    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
         audience.report(Report(trainee.progress.step, trainee.steps, notes=tuple(notes)))
     with ExitStack() as stack:
+        stack.enter_context(closing(trainee))
         if log is not None:
             stack.callback(log.close)
         batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
         _record(trainee, batches, journal, audience, log)
+    worker.gather("all is written")
 
 
 def _record(
@@ -109,17 +110,16 @@ def _record(
         meter.add(step)
         checkpoint_s = 0.0
         if trainee.checkpoint_is_due():
-            checkpoint_s = _save(trainee, journal, meter, audience)
+            checkpoint_s = _save(trainee, journal)
         if trainee.speaks and meter.is_due(trainee.progress.step):
             _tell(meter.report(trainee.progress.step), audience, log)
 
 
-def _save(trainee: "Trainee", journal: Journal, meter: "Meter", audience: Audience) -> float:
-    """Write journal and checkpoint; return the seconds it took."""
+def _save(trainee: "Trainee", journal: Journal) -> float:
+    """Write the journal and begin a checkpoint; return the seconds that training waited."""
     started = time.perf_counter()
     journal.flush()
     trainee.save()
-    audience.saved(trainee.progress.step, flatten(meter.latest()))
     return time.perf_counter() - started
 
 
@@ -147,8 +147,10 @@ class Trainee:
         begin: Callable[[], None] | None,
         *,
         courses: Sequence[Course],
+        tell: Callable[[int], None],
     ) -> None:
         self.progress = Progress()
+        self._saver, self._told = Saver(self._commit), tell
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
@@ -215,14 +217,19 @@ class Trainee:
         return regular or step == self._stop or step in self._phase_ends
 
     def save(self) -> None:
-        """Commit a checkpoint; all workers wait until it is there."""
+        """Begin a checkpoint, which is committed while training goes on."""
         self._worker.gather("journal written")
         if self._worker.rank == 0:
-            checkpoint.save(self._plan.run_url, self._snapshot(), self._plan.record)
-            checkpoint.prune(
-                self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept
-            )
-        self._worker.gather("checkpoint written")
+            self._saver.begin(self._snapshot())
+
+    def close(self) -> None:
+        """Wait until the checkpoint that was begun last is committed."""
+        self._saver.close()
+
+    def _commit(self, state: TrainingState) -> None:
+        checkpoint.save(self._plan.run_url, state, self._plan.record)
+        checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept)
+        self._told(state.step)
 
     def _snapshot(self) -> TrainingState:
         average = self._average
@@ -247,46 +254,6 @@ class Trainee:
         self._worker.restore(dict(saved.worker))
         for course in self._courses if saved.course else ():
             course.restore(saved.course)
-
-
-class Meter:
-    """Rates and latest terms since the last report."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-        self._latest: dict[str, dict[str, Tensor]] = {}
-        self._restart()
-
-    def add(self, step: Step) -> None:
-        """Count a step."""
-        self._latest[step.player] = step.terms
-        self._count += 1
-        self._wait_s += step.wait_s
-
-    def is_due(self, step: int) -> bool:
-        """Tell whether it is time to report again; the last step always is."""
-        return step == self._steps or time.perf_counter() - self._since >= REPORT_S
-
-    def report(self, step: int) -> Report:
-        """Return the rates since the last call and start anew."""
-        passed = time.perf_counter() - self._since
-        report = Report(
-            step=step,
-            steps=self._steps,
-            steps_per_s=self._count / passed,
-            wait_share=self._wait_s / passed,
-            terms=self.latest(),
-        )
-        self._restart()
-        return report
-
-    def latest(self) -> dict[str, dict[str, float]]:
-        """Return the latest terms of each player."""
-        return {player: to_floats(terms) for player, terms in self._latest.items()}
-
-    def _restart(self) -> None:
-        self._since = time.perf_counter()
-        self._count, self._wait_s = 0, 0.0
 
 
 def _closable(batches: Iterator[FramePairs]) -> Generator[FramePairs, None, None]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selfseg.data import collection as module
 from selfseg.data import schema
 from selfseg.data.collection import Collection
 from selfseg.errors import UserError
@@ -30,6 +31,12 @@ def own_url(tmp_path):
 
 def shards_of(url: str, suffix: str) -> list[Path]:
     return sorted((Path(url) / "shards").glob(f"*.{suffix}"))
+
+
+def open_files() -> list[str]:
+    """Paths of this process's open files."""
+    links = list(Path("/proc/self/fd").iterdir())
+    return [str(link.readlink()) for link in links if link.is_symlink()]
 
 
 def test_every_sample_is_found_by_ordinal_and_by_key(url):
@@ -163,3 +170,31 @@ def test_a_changed_index_is_refused(own_url):
     index.write_bytes(index.read_bytes().replace(b"image.jpg", b"image.jpf", 1))
     with pytest.raises(UserError, match=f"{index}: damaged"):
         Collection.open(own_url)
+
+
+def test_who_does_not_verify_does_not_notice(own_url):
+    opened = Collection.open(own_url)
+    shard = Path(own_url) / "shards" / f"{opened.manifest.shards[0].name}.tar"
+    content = bytearray(shard.read_bytes())
+    span = opened.record(0).parts[schema.IMAGE]
+    content[span.offset + 20] ^= 1
+    shard.write_bytes(content)
+    found = Collection.open(own_url, verify=False).record(0).read(schema.IMAGE)
+    assert found == bytes(content[span.offset : span.offset + span.size])
+
+
+def test_no_more_shards_stay_open_than_a_process_may_have(own_url, monkeypatch):
+    monkeypatch.setattr(module, "OPEN_SHARDS", 2)
+    collection = Collection.open(own_url)
+    assert len(collection.counts) > 2
+    for ordinal in range(len(collection)):
+        collection.record(ordinal).read(schema.META)
+    assert len([path for path in open_files() if path.startswith(own_url)]) == 2
+
+
+def test_a_shard_that_is_removed_while_it_is_read_can_be_read_on(own_url):
+    collection = Collection.open(own_url)
+    before = collection.record(0).read(schema.IMAGE)
+    for shard in shards_of(own_url, "tar"):
+        shard.unlink()
+    assert collection.record(0).read(schema.IMAGE) == before

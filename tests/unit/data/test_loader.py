@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from selfseg.contracts import FramePairs
-from selfseg.data.collection import Collection
+from selfseg.data.collection import Collection, Record
 from selfseg.data.loader import batches
 from selfseg.data.reading import DataConfig, readable, reading_order
 from selfseg.data.schema import split_key
@@ -243,13 +243,13 @@ def test_an_image_is_varied_alike_with_its_motion_and_without(collection):
 
 def test_motion_that_nobody_looks_at_is_not_even_read(collection, monkeypatch):
     parts = []
-    read_part = Collection._read
+    read_part = Record.read
 
-    def noting(self, ordinal, part, span):
+    def noting(self, part):
         parts.append(part)
-        return read_part(self, ordinal, part, span)
+        return read_part(self, part)
 
-    monkeypatch.setattr(Collection, "_read", noting)
+    monkeypatch.setattr(Record, "read", noting)
     # A gap that was not ingested does not matter either.
     opened = Collection.open(collection.url)
     read(opened, 3, CONFIG.override({"gaps": [9]}), moving=False)

@@ -19,14 +19,24 @@ from selfseg.data.manifest import (
     ShardEntry,
     VideoEntry,
     background_url,
+    catalogue_url,
     index_url,
     load_manifest,
     manifest_url,
     newest_id,
     shard_url,
 )
+from selfseg.data.schema import split_key
 from selfseg.data.spooling import RUN_SAMPLES, Ledger, write_runs
-from selfseg.data.writing import Piece, commit, deal, publish_shard, refuse_strangers, sweep
+from selfseg.data.writing import (
+    Piece,
+    commit,
+    deal,
+    publish_catalogue,
+    publish_shard,
+    refuse_strangers,
+    sweep,
+)
 from selfseg.errors import UsageError, UserError
 
 VIDEO = VideoEntry(id="a-0", name="a", frames=1, sha256="", masks_sha256=None)
@@ -52,12 +62,17 @@ def spool(folder: Path) -> list[tuple[str, Ledger]]:
 
 def shards(folder: Path, shard_bytes: int = 40_000) -> list[ShardEntry]:
     hands = deal(spool(folder / "spool"), shard_bytes)
-    return [publish_shard(str(folder), hand) for hand in hands]
+    return [publish_shard(str(folder), hand)[0] for hand in hands]
 
 
-def manifest(entries: list[ShardEntry]) -> Manifest:
+def manifest(entries: list[ShardEntry], *catalogues: str) -> Manifest:
     return Manifest(
-        settings=IngestSettings(), shard_bytes=1, videos=(), skipped=(), shards=tuple(entries)
+        settings=IngestSettings(),
+        shard_bytes=1,
+        videos=(),
+        skipped=(),
+        shards=tuple(entries),
+        catalogues=catalogues,
     )
 
 
@@ -65,8 +80,34 @@ def test_equal_samples_give_equal_shards_wherever_written(tmp_path):
     first = shards(tmp_path / "one")
     # In another place, and with the videos spooled in another order.
     hands = deal(reversed(spool(tmp_path / "two" / "spool")), 40_000)
-    assert [publish_shard(str(tmp_path / "two"), hand) for hand in hands] == first
+    assert [publish_shard(str(tmp_path / "two"), hand)[0] for hand in hands] == first
     assert len(first) > 1
+
+
+def test_what_shards_hold_is_told_by_their_catalogue(tmp_path):
+    hands = deal(spool(tmp_path / "spool"), 40_000)
+    published = [publish_shard(str(tmp_path), hand) for hand in hands]
+    entries = [entry for entry, _ in published]
+    told = manifest(entries, publish_catalogue(str(tmp_path), published))
+    by_catalogue = Collection(str(tmp_path), told, "")
+    by_indexes = Collection(str(tmp_path), manifest(entries), "")
+    every = range(sum(VIDEOS.values()))
+    assert [by_catalogue.key(n) for n in every] == [by_indexes.key(n) for n in every]
+    for ordinal in every:
+        record = by_catalogue.record(ordinal)
+        assert {part: record.read(part) for part in record.parts} == sample(
+            *split_key(record.key)
+        ).parts
+
+
+def test_a_catalogue_is_kept_when_what_is_left_over_is_removed(tmp_path):
+    hands = deal(spool(tmp_path / "old"), 40_000)
+    published = [publish_shard(str(tmp_path), hand) for hand in hands]
+    kept, orphan = publish_catalogue(str(tmp_path), published), publish_catalogue(str(tmp_path), [])
+    entries = [entry for entry, _ in published]
+    commit(str(tmp_path), manifest(entries, kept))
+    assert Path(catalogue_url(str(tmp_path), kept)).exists()
+    assert not Path(catalogue_url(str(tmp_path), orphan)).exists()
 
 
 def test_a_shard_is_named_by_its_content(tmp_path):

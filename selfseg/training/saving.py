@@ -1,0 +1,63 @@
+"""Checkpoints that are written while training goes on: a step waits for a copy, not for a store."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from selfseg.training.checkpoint import TrainingState
+
+
+class Saver:
+    """Writes one checkpoint at a time, in the order in which they were begun."""
+
+    def __init__(self, write: Callable[[TrainingState], None]) -> None:
+        """Begin with nothing to write; `write` commits a checkpoint, in a thread of its own."""
+        self._write = write
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._pending: Future[None] | None = None
+
+    def begin(self, state: TrainingState) -> None:
+        """Copy `state` and go on; what failed of the checkpoint before is raised here."""
+        self.finish()
+        self._pending = self._thread.submit(self._write, _copied(state))
+
+    def finish(self) -> None:
+        """Wait for the checkpoint that is being written, if there is one.
+
+        Raises:
+            StorageError: it could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finish, and end the thread."""
+        with self._thread:
+            self.finish()
+
+
+def _copied(state: TrainingState) -> TrainingState:
+    """Return a copy in the machine's memory, which no further step changes."""
+    return replace(
+        state,
+        weights=_on_cpu(state.weights),
+        average=_on_cpu(state.average),
+        optimisers=_on_cpu(state.optimisers),
+        worker=_on_cpu(state.worker),
+    )
+
+
+def _on_cpu(tree: Any) -> Any:
+    match tree:
+        case Tensor():
+            return tree.detach().to("cpu", copy=True)
+        case Mapping():
+            return {key: _on_cpu(value) for key, value in tree.items()}
+        case list() | tuple():
+            return type(tree)(map(_on_cpu, tree))
+        case _:
+            return tree
