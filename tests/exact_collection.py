@@ -45,6 +45,30 @@ def write_collection(
     with_backgrounds: bool = False,
 ) -> Manifest:
     """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos."""
+    manifest = prepare_collection(
+        url,
+        scenes,
+        gaps=gaps,
+        shares=shares,
+        with_flow=with_flow,
+        with_masks=with_masks,
+        with_backgrounds=with_backgrounds,
+    )
+    commit_manifest(url, manifest, manifest.parent)
+    return manifest
+
+
+def prepare_collection(
+    url: str,
+    scenes: Mapping[str, Scene],
+    *,
+    gaps: tuple[int, ...] = (1, 2),
+    shares: Sequence[float] = (0.2, 0.5, 0.3),
+    with_flow: bool = True,
+    with_masks: bool = False,
+    with_backgrounds: bool = False,
+) -> Manifest:
+    """Write all of a collection but its manifest, which is returned; see `write_collection`."""
     used = gaps if with_flow else ()
     samples = [
         (key, parts if with_masks else {part: parts[part] for part in parts if part != schema.MASK})
@@ -57,7 +81,7 @@ def write_collection(
         _write_shard(url, [samples[i] for i in sorted(order[first:last])])
         for first, last in pairwise(bounds)
     ]
-    manifest = Manifest(
+    return Manifest(
         settings=IngestSettings(gaps=gaps, flow="dis" if with_flow else "none"),
         shard_bytes=2**20,
         videos=tuple(
@@ -75,8 +99,6 @@ def write_collection(
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
         parent=newest_id(url),
     )
-    commit_manifest(url, manifest, manifest.parent)
-    return manifest
 
 
 def damage(collection: Collection, key: str) -> ShardEntry:
