@@ -6,6 +6,7 @@ AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Every function may raise
 whose one line names the URL, the cause and the remedy.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ __all__ = [
     "join",
     "listing",
     "opened",
+    "pour",
     "probe",
     "read",
     "read_range",
@@ -36,6 +38,7 @@ __all__ = [
     "size",
     "upload",
     "write",
+    "write_at",
 ]
 
 
@@ -132,6 +135,19 @@ def download(url: str, path: Path) -> None:
     _store(url).download(url, path)
 
 
+def pour(url: str, write: Callable[[bytes, int], object]) -> None:
+    """Hand an object's bytes to `write(bytes, offset)`, in any order, each once.
+
+    Those of a large object come from several threads. What `write` raises ends it.
+    """
+    _store(url).pour(url, write)
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` to an open file of this machine; for `pour`."""
+    local.write_at(descriptor, data, offset)
+
+
 def upload(path: Path, url: str) -> None:
     """Copy the file `path` of any size to an object, which appears only when complete."""
     _store(url).upload(path, url)
@@ -168,6 +184,7 @@ class _Store(Protocol):
     def delete(self, url: str) -> None: ...
     def delete_tree(self, url: str) -> None: ...
     def download(self, url: str, path: Path) -> None: ...
+    def pour(self, url: str, write: Callable[[bytes, int], object]) -> None: ...
     def upload(self, path: Path, url: str) -> None: ...
     def probe(self, url: str) -> None: ...
     def arrow_filesystem(self, url: str) -> tuple[fs.FileSystem, str]: ...

@@ -10,6 +10,7 @@ import threading
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -26,6 +27,7 @@ from selfseg.data.following import Follower, Move
 from selfseg.data.manifest import load_manifest
 from selfseg.data.order import share_of
 from selfseg.data.pairs import to_batch
+from selfseg.data.prefetch import prefetching
 from selfseg.data.quarantine import Quarantine
 from selfseg.data.reading import DataConfig
 from selfseg.errors import UserError
@@ -119,6 +121,12 @@ class _Batches(Dataset["FramePairs | UserError"]):
         """Return the segment that a step lies in."""
         return self.course[bisect_right(self.starts, step) - 1]
 
+    def ordinals(self, step: int) -> list[int]:
+        """Return the samples of this worker's part of a batch."""
+        asked = self.asked
+        part = self.segment(step).part(step, rank=asked.rank, world_size=asked.world_size)
+        return [sample.ordinal for sample in part]
+
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
         asked, config, segment = self.asked, self.asked.config, self.segment(step)
@@ -199,6 +207,16 @@ def _turning(reader: _Reader, quarantine: Quarantine | None, step: int) -> Gener
 
 
 def _stream(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]:
+    prefetcher = prefetching(
+        dataset.collection, dataset.ordinals, step, dataset.asked.config.prefetch_steps
+    )
+    with closing(_prepared(dataset, step)) as prepared, prefetcher as reached:
+        for number, batch in enumerate(prepared, step):
+            reached(number + 1)
+            yield batch
+
+
+def _prepared(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]:
     processes = dataset.asked.config.loader_processes
     if not processes:
         for number in itertools.count(step):

@@ -107,11 +107,14 @@ class Order:
         return Sample(epoch, self._layout(epoch).ordinal(sequence))
 
     def _layout(self, epoch: int) -> "_Layout":
-        if epoch not in self._layouts:
+        # Other threads may read ahead: what is looked up and what is kept are never one step.
+        layout = self._layouts.get(epoch)
+        if layout is None:
+            layout = _Layout(self.starts, self.seed, epoch)
             # A batch may span epochs, but never goes back further than its predecessors.
-            self._layouts = {e: old for e, old in self._layouts.items() if e >= epoch - 1}
-            self._layouts[epoch] = _Layout(self.starts, self.seed, epoch)
-        return self._layouts[epoch]
+            earlier = {e: old for e, old in self._layouts.items() if e >= epoch - 1}
+            self._layouts = {**earlier, epoch: layout}
+        return layout
 
 
 def share_of(batch_size: int, world_size: int) -> int:

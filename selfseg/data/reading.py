@@ -83,6 +83,10 @@ class DataConfig(Config):
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""
 
+    prefetch_steps: NonNegativeInt = 256
+    """Steps ahead of the present one whose shards are downloaded beside the training, where the
+    collection lies in a bucket; 0: each is downloaded once a batch needs it."""
+
     @property
     def rehearsed(self) -> int:
         """Samples of a batch that are drawn from earlier videos, if `rehearsal` is given."""

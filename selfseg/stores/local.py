@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +16,7 @@ from selfseg.stores.errors import Conflict, MissingObject, StorageError
 TEMPORARY = ".selfseg-part"
 LOCK = ".selfseg-lock"
 LOCK_PATIENCE_S = 60
+_CHUNK = 1 << 20
 
 
 def read(url: str) -> bytes:
@@ -127,6 +128,22 @@ def download(url: str, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
+def pour(url: str, write: Callable[[bytes, int], object]) -> None:
+    """Hand a file's bytes to `write(bytes, offset)`."""
+    offset = 0
+    while chunk := _read_some(url, offset):
+        write(chunk, offset)
+        offset += len(chunk)
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` to an open file."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
 def upload(path: Path, url: str) -> None:
     """Copy the file at `path` to the store."""
     download(str(path), Path(url))
@@ -144,6 +161,11 @@ def probe(url: str) -> None:
 def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     """Return pyarrow's view of the folder."""
     return fs.LocalFileSystem(), str(Path(url).absolute())
+
+
+def _read_some(url: str, offset: int) -> bytes:
+    with explained(url), Path(url).open("rb", buffering=0) as file:
+        return os.pread(file.fileno(), _CHUNK, offset)
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -2,9 +2,12 @@
 
 import os
 import random
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +24,8 @@ from selfseg.stores.s3_client import CHANGED, Access, Place, connect, explained,
 
 MIB = 1 << 20
 _CHUNK = MIB // 4
+_PART = 8 * MIB
+_PARTS_AT_ONCE = 4
 _BROKEN_BODIES = 8  # in a row, without one more byte received
 _DELETED_AT_ONCE = 1000  # the protocol's limit
 _UPLOAD = TransferConfig(multipart_threshold=32 * MIB, multipart_chunksize=16 * MIB)
@@ -113,8 +118,38 @@ def delete_tree(url: str) -> None:
 def download(url: str, path: Path) -> None:
     """Copy an object to `path`, which appears only when complete."""
     with local.replacing(path) as file:
-        for chunk in _chunks(url):
-            file.write(chunk)
+        pour(url, partial(local.write_at, file.fileno()))
+
+
+def pour(url: str, write: Callable[[bytes, int], object]) -> None:
+    """Hand an object's bytes to `write(bytes, offset)`; a large one's from several threads.
+
+    What fails first, `write` included, ends the other parts and is raised.
+    """
+    first = _begin(url)
+    first_end = first["ContentLength"]
+    size = int(first.get("ContentRange", f"/{first_end}").rpartition("/")[2])
+    stop = threading.Event()
+
+    def copy(begin: int, end: int, answer: Any) -> None:
+        offset = begin
+        for chunk in _chunks(url, begin, end - begin, first["ETag"], answer):
+            if stop.is_set():
+                return
+            write(chunk, offset)
+            offset += len(chunk)
+        if offset != end:
+            raise StorageError(f"{url}: bytes {begin} to {end} end at {offset}; run again")
+
+    spans = [(begin, min(begin + _PART, size), None) for begin in range(first_end, size, _PART)]
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
+        parts = [pool.submit(copy, *span) for span in [(0, first_end, first), *spans]]
+        try:
+            for part in as_completed(parts):
+                part.result()
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
 
 
 def upload(path: Path, url: str) -> None:
@@ -220,26 +255,64 @@ def _replace(url: str, data: bytes, condition: dict[str, str]) -> None:
                 raise
 
 
+def _begin(url: str) -> Any:
+    """Ask for the first part of an object, and thereby for its size and version."""
+    with explained(url):
+        try:
+            return _get(url, 0, _PART, None)
+        except ClientError as error:
+            if error.response["Error"].get("Code") != "InvalidRange":
+                raise
+            return _get(url, 0, None, None)  # an empty object has no first byte to begin at
+
+
+def _get(url: str, offset: int, end: int | None, etag: str | None) -> Any:
+    condition = {"IfMatch": etag} if etag else {}
+    if offset or end is not None:
+        condition["Range"] = f"bytes={offset}-" + ("" if end is None else str(end - 1))
+    for _ in range(_BROKEN_BODIES):
+        answer = connect(url).get_object(**Place.parse(url).object, **condition)
+        if _is_whole(answer):
+            break
+        answer["Body"].close()
+    else:
+        raise ResponseStreamingError(error="the answer ends in its headers")
+    if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
+        raise StorageError(
+            f"{url}: this server ignores ranges (Range: bytes=...), so that parts of an object "
+            "cannot be read; use a server that honours them"
+        )
+    return answer
+
+
+def _is_whole(answer: dict[str, Any]) -> bool:
+    """Tell whether all headers are there; an answer that broke off in them passes for whole."""
+    partial_content = answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+    needed = {"ETag", "ContentLength"} | ({"ContentRange"} if partial_content else set())
+    return needed <= answer.keys()
+
+
 def _chunks(
-    url: str, offset: int = 0, size: int | None = None, etag: str | None = None
+    url: str,
+    offset: int = 0,
+    size: int | None = None,
+    etag: str | None = None,
+    answer: Any = None,
 ) -> Iterator[bytes]:
     """Yield an object's bytes from `offset`, `size` of them or all.
 
     botocore's retries end where the body begins. A body that breaks off is continued where it
-    broke, on the same version of the object, with waits that double.
+    broke, on the same version of the object, with waits that double. `answer` is that to the first
+    request, if it was made already.
     """
-    place = Place.parse(url).object
     end = None if size is None else offset + size
     failures = 0
     while end is None or offset < end:
-        condition = {"IfMatch": etag} if etag else {}
-        if offset or end is not None:
-            condition["Range"] = f"bytes={offset}-" + ("" if end is None else str(end - 1))
         with explained(url):
-            response = connect(url).get_object(**place, **condition)
+            answer = answer or _get(url, offset, end, etag)
+            etag, end = answer["ETag"], offset + answer["ContentLength"]
             try:
-                with closing(response["Body"]) as body:
-                    etag, end = _version(response), offset + response["ContentLength"]
+                with closing(answer["Body"]) as body:
                     for chunk in body.iter_chunks(_CHUNK):
                         offset += len(chunk)
                         failures = 0
@@ -249,10 +322,4 @@ def _chunks(
                 if failures > _BROKEN_BODIES:
                     raise
                 time.sleep(random.uniform(0.5, 1) * min(10, 0.1 * 2**failures))
-
-
-def _version(response: dict[str, Any]) -> str:
-    """Return an answer's ETag; an answer that broke off in its headers passes for a whole one."""
-    if not {"ETag", "ContentLength"} <= response.keys():
-        raise ResponseStreamingError(error="the answer ends in its headers")
-    return response["ETag"]
+            answer = None
