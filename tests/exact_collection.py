@@ -7,6 +7,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +45,30 @@ def write_collection(
     with_backgrounds: bool = False,
 ) -> Manifest:
     """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos."""
+    manifest = prepare_collection(
+        url,
+        scenes,
+        gaps=gaps,
+        shares=shares,
+        with_flow=with_flow,
+        with_masks=with_masks,
+        with_backgrounds=with_backgrounds,
+    )
+    commit_manifest(url, manifest, manifest.parent)
+    return manifest
+
+
+def prepare_collection(
+    url: str,
+    scenes: Mapping[str, Scene],
+    *,
+    gaps: tuple[int, ...] = (1, 2),
+    shares: Sequence[float] = (0.2, 0.5, 0.3),
+    with_flow: bool = True,
+    with_masks: bool = False,
+    with_backgrounds: bool = False,
+) -> Manifest:
+    """Write all of a collection but its manifest, which is returned; see `write_collection`."""
     used = gaps if with_flow else ()
     samples = [
         (key, parts if with_masks else {part: parts[part] for part in parts if part != schema.MASK})
@@ -56,7 +81,7 @@ def write_collection(
         _write_shard(url, [samples[i] for i in sorted(order[first:last])])
         for first, last in pairwise(bounds)
     ]
-    manifest = Manifest(
+    return Manifest(
         settings=IngestSettings(gaps=gaps, flow="dis" if with_flow else "none"),
         shard_bytes=2**20,
         videos=tuple(
@@ -74,8 +99,6 @@ def write_collection(
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
         parent=newest_id(url),
     )
-    commit_manifest(url, manifest, manifest.parent)
-    return manifest
 
 
 def damage(collection: Collection, key: str) -> ShardEntry:
@@ -86,7 +109,10 @@ def damage(collection: Collection, key: str) -> ShardEntry:
     url = shard_url(collection.url, shard.name)
     content = bytearray(storage.read(url))
     content[collection.record(ordinal).parts[schema.IMAGE].offset] ^= 1
-    storage.write(url, bytes(content))
+    if storage.is_remote(url):
+        storage.write(url, bytes(content))
+    else:
+        Path(url).write_bytes(content)  # in place: who has it open finds it changed, too
     return shard
 
 

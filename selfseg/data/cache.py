@@ -46,9 +46,7 @@ class CacheFull(UserError):  # noqa: N818 - what it says, not that it is one
     held: bytes of the files that nobody may evict
     """
 
-    def __init__(self, message: str, held: int) -> None:
-        super().__init__(message)
-        self.held = held
+    held = 0
 
 
 class Stopped(Exception):  # noqa: N818 - as above
@@ -237,13 +235,15 @@ def _make_room(wanted: _Wanted, needed: int) -> None:
         total -= sizes[path] if _is_idle(path, remove=True) else 0
     if total + needed > limit or held + needed > allowed:
         shown = [ByteSize(size).human_readable(decimal=True) for size in (limit, held, needed)]
-        raise CacheFull(
+        full = CacheFull(
             "{}: may hold {}, {} of it are being read, and {} more are needed for {}; "
             "set SELFSEG_CACHE_LIMIT to at least {}".format(
                 wanted.folder, *shown, wanted.url, held + needed
-            ),
-            held,
+            )
         )
+        # Not an argument of the initialiser: the error goes from process to process.
+        full.held = held
+        raise full
 
 
 def _sizes(folder: Path) -> dict[Path, int]:

@@ -14,11 +14,11 @@ import json
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int32
+from jaxtyping import Bool, Int64
 
 from selfseg.data.index import IndexEntry
 from selfseg.data.schema import sample_key, split_key
@@ -45,6 +45,15 @@ def stretches(entries: Iterable[IndexEntry]) -> list[Stretch]:
         else:
             found.append(Stretch(video_id, frame, 1, parts))
     return found
+
+
+def repeated(held: Iterable[Stretch]) -> str | None:
+    """Return the key of a sample that is held more than once; None: each is there once."""
+    rising = sorted(held, key=lambda stretch: (stretch.video_id, stretch.frame))
+    for before, after in pairwise(rising):
+        if before.video_id == after.video_id and after.frame < before.frame + before.frames:
+            return sample_key(after.video_id, after.frame)
+    return None
 
 
 def dump_catalogue(shards: Mapping[str, Sequence[Stretch]]) -> bytes:
@@ -122,13 +131,6 @@ class Catalogue:
             return None
         return int(ordinals[place])
 
-    def repeated(self) -> Int32[np.ndarray, " repetitions"]:
-        """Return the ordinals of samples that are there once more, before these."""
-        order = self._sorted
-        same = np.diff(self._video[order]) == 0
-        same &= np.diff(self._frame[order]) == 0
-        return order[1:][same]
-
     def holds(self, part: str) -> Bool[np.ndarray, " samples"]:
         """Tell which samples have a part of this name."""
         return np.array([part in parts for parts in self._kinds], np.bool_)[self._kind]
@@ -137,14 +139,14 @@ class Catalogue:
         """Tell which samples are frames of these videos."""
         return np.array([video in video_ids for video in self._ids], np.bool_)[self._video]
 
-    def frames_of(self, video_id: str) -> Int32[np.ndarray, " frames"]:
+    def frames_of(self, video_id: str) -> Int64[np.ndarray, " frames"]:
         """Return the ordinals of a video's frames, in order; none of a video that is not there."""
         return self._sorted[self._spans.get(video_id, slice(0))]
 
     @cached_property
-    def _sorted(self) -> Int32[np.ndarray, " samples"]:
+    def _sorted(self) -> Int64[np.ndarray, " samples"]:
         """Ordinals by video, then by frame."""
-        return np.lexsort((self._frame, self._video)).astype(np.int32)
+        return np.lexsort((self._frame, self._video))
 
     @cached_property
     def _spans(self) -> dict[str, slice]:

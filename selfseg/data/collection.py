@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,8 @@ from jaxtyping import Bool
 
 from selfseg import storage
 from selfseg.data import cache
-from selfseg.data.catalogue import Catalogue, Stretch, parse_catalogue, stretches
-from selfseg.data.damage import DamagedObject, DamagedShard, damaged_shard
+from selfseg.data.catalogue import Catalogue, Stretch, parse_catalogue, repeated, stretches
+from selfseg.data.damage import DamagedObject, of_shard
 from selfseg.data.index import IndexEntry, Span, parse_index
 from selfseg.data.manifest import (
     Manifest,
@@ -74,7 +74,6 @@ class Record:
         Raises:
             UserError: the sample has no such part.
             DamagedShard: the shard is damaged or gone.
-            StorageError: the store cannot be reached.
         """
         shard, row = self._collection.place(self.ordinal, whole=self._whole)
         span = shard.span(row, part)
@@ -82,14 +81,13 @@ class Record:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
         try:
             data = shard.read(span)
-        except storage.StorageError as error:
-            raise damaged_shard(error, shard.entry, shard.url, f"{self.key}.{part}") from error
-        if self._collection.verifies and zlib.crc32(data) != span.crc32:
-            raise DamagedShard.of(
-                shard.entry,
-                f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
-                "delete the file and fetch or ingest it again",
-            )
+            if self._collection.verifies and zlib.crc32(data) != span.crc32:
+                raise DamagedObject(
+                    f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
+                    "delete the file and fetch or ingest it again"
+                )
+        except (DamagedObject, storage.StorageError) as error:
+            raise self._collection.damage(self.ordinal, error) from None
         return data
 
     def meta(self) -> Meta:
@@ -123,8 +121,10 @@ class Collection:
         self.verifies = verify
         self._fetches = fetch and storage.is_remote(url)
         self._ends = list(accumulate(self.counts))
-        self._catalogue = Catalogue(self._held())
-        self._require_each_once()
+        held = self._held()
+        if key := repeated(chain.from_iterable(held)):
+            raise UserError(f"{url}: damaged: sample {key} is in its shards twice; ingest again")
+        self._catalogue = Catalogue(held)
         self._backgrounds = {video.id: video.background for video in manifest.videos}
         self._begin()
 
@@ -202,17 +202,19 @@ class Collection:
         """Return the shard that holds a sample, open, and the sample's row in it; see `record`.
 
         Raises:
-            DamagedShard: it, or its index, is damaged or gone.
-            StorageError: the store cannot be reached.
+            DamagedShard: the shard, or its index, is damaged or gone.
         """
         number = bisect_right(self._ends, ordinal)
         try:
             shard = self._shard(number) if whole or self._is_here(number) else self._afar(number)
         except (DamagedObject, storage.StorageError) as error:
-            entry = self.manifest.shards[number]
-            url = shard_url(self.url, entry.name)
-            raise damaged_shard(error, entry, url, self.key(ordinal)) from error
+            raise self.damage(ordinal, error) from None
         return shard, ordinal - (self._ends[number] - self.counts[number])
+
+    def damage(self, ordinal: int, error: UserError) -> UserError:
+        """Return what is wrong with a sample's shard, as told by what could not be read of it."""
+        shard = self.manifest.shards[bisect_right(self._ends, ordinal)]
+        return of_shard(shard, shard_url(self.url, shard.name), error, what=self.key(ordinal))
 
     def background(self, ordinal: int) -> bytes:
         """Return the image of a sample's scene without what moves, verified.
@@ -264,18 +266,11 @@ class Collection:
         entry = self.manifest.shards[number]
         # It stays until it is open, and then is readable though it may be evicted.
         with cache.lease(shard_url(self.url, entry.name), entry.sha256, entry.size) as file:
-            return Shard(entry, str(file.name), self._index(entry))
+            return Shard(str(file.name), self._index(entry))
 
     def _open_in_place(self, number: int) -> Shard:
         entry = self.manifest.shards[number]
-        return Shard(entry, shard_url(self.url, entry.name), self._index(entry))
-
-    def _require_each_once(self) -> None:
-        for ordinal in self._catalogue.repeated().tolist():
-            raise UserError(
-                f"{self.url}: damaged: sample {self.key(ordinal)} is in its shards twice; "
-                "ingest again"
-            )
+        return Shard(shard_url(self.url, entry.name), self._index(entry))
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
         return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))

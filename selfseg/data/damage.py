@@ -23,20 +23,21 @@ class DamagedShard(UserError):  # noqa: N818 - as above
         return error
 
 
-def damaged_shard(error: UserError, shard: ShardEntry, url: str, what: str) -> UserError:
-    """Tell what is wrong with a shard from a place that cannot be reached, or not now.
+def of_shard(shard: ShardEntry, url: str, error: UserError, *, what: str) -> UserError:
+    """Return the error of a shard that is gone, cut off, changed, or a file that cannot be read.
+
+    A place that is out of reach, now or for these keys, says nothing of the shard: its own error is
+    returned.
 
     Args:
-        error: what reading it came to.
         shard: the one that is read.
-        url: where its bytes are read.
-        what: is read of it.
-
-    Returns:
-        A `DamagedShard` where it is gone, cut off, changed, or a file that cannot be read;
-        otherwise a `StorageError` that says the same as `error`.
+        url: where the collection keeps it.
+        error: that reading it ended in.
+        what: was to be read of it.
     """
-    of_the_shard = (DamagedObject, storage.MissingObject, storage.Conflict)
-    if isinstance(error, of_the_shard) or not storage.is_remote(url):
-        return DamagedShard.of(shard, f"{error} (it holds {what})")
-    return storage.StorageError(f"{error} (it holds {what})")
+    damaged = isinstance(error, (DamagedObject, storage.MissingObject, storage.Conflict))
+    in_a_file = isinstance(error, storage.StorageError) and not storage.is_remote(url)
+    if not (damaged or in_a_file):
+        return error
+    message = str(error) if what in str(error) else f"{error} (it holds {what})"
+    return DamagedShard.of(shard, message)

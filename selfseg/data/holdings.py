@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from selfseg import storage
 from selfseg.data.damage import DamagedObject
-from selfseg.data.manifest import LATEST, Manifest, ShardEntry, lineage, newest_id
+from selfseg.data.manifest import LATEST, Manifest, ShardEntry, lineage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,16 +75,22 @@ def holdings(manifest: Manifest) -> Iterator[Holding]:
     yield from background_holdings(manifest)
 
 
+def named(collection: str) -> set[str]:
+    """Return the names of all objects that belong to a state of a collection."""
+    names = {LATEST}
+    for manifest_id, manifest in lineage(collection):
+        names.add(manifest_holding(manifest_id).name)
+        names.update(holding.name for holding in holdings(manifest))
+    return names
+
+
 def leftovers(collection: str) -> list[str]:
     """Return the names of objects that no state of a collection names, sorted.
 
     They belong to an ingest that is under way, to one that never ended, or to nobody.
     """
-    named = {LATEST}
-    for manifest_id, manifest in lineage(collection, newest_id(collection)):
-        named.add(manifest_holding(manifest_id).name)
-        named.update(holding.name for holding in holdings(manifest))
-    return [name for name in storage.listing(collection) if name not in named]
+    kept = named(collection)
+    return [name for name in storage.listing(collection) if name not in kept]
 
 
 @contextmanager

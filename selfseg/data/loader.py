@@ -206,7 +206,7 @@ def _turning(reader: _Reader, quarantine: Quarantine | None, step: int) -> Gener
         reader.close()
 
 
-def _stream(dataset: _Batches, step: int) -> Generator[FramePairs | UserError]:
+def _stream(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]:
     prefetcher = prefetching(
         dataset.collection, dataset.ordinals, step, dataset.asked.config.prefetch_steps
     )
@@ -216,7 +216,7 @@ def _stream(dataset: _Batches, step: int) -> Generator[FramePairs | UserError]:
             yield batch
 
 
-def _prepared(dataset: _Batches, step: int) -> Generator[FramePairs | UserError]:
+def _prepared(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]:
     processes = dataset.asked.config.loader_processes
     if not processes:
         for number in itertools.count(step):

@@ -73,12 +73,12 @@ class DataConfig(Config):
     """Whether a batch may span two epochs, or an epoch's last samples are left out. The parts of a
     batch that `rehearsal` keeps apart always may."""
 
-    verify: bool = True
-    """Compare every part that is read with its checksum."""
-
     quarantine: NonNegativeInt = 0
     """Shards that a run may go on without once they turn out damaged or gone; 0: the first ends it.
     Otherwise workers tell each other before every step."""
+
+    verify: bool = True
+    """Compare every part that is read with its checksum."""
 
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""

@@ -4,7 +4,6 @@ import numpy as np
 
 from selfseg import storage
 from selfseg.data.index import IndexEntry, Span
-from selfseg.data.manifest import ShardEntry
 
 ABSENT = -1
 
@@ -12,17 +11,16 @@ ABSENT = -1
 class Shard:
     """Samples of one shard by their rows, counted from 0 in the tar's order.
 
-    entry: what the manifest says of it
     url: where its bytes are read
     """
 
-    def __init__(self, entry: ShardEntry, url: str, entries: list[IndexEntry]) -> None:
+    def __init__(self, url: str, entries: list[IndexEntry]) -> None:
         """Open the shard at `url`, in which `entries` say where everything lies.
 
         Raises:
             StorageError: there is no such file.
         """
-        self.entry, self.url = entry, url
+        self.url = url
         self._file = storage.opened(url)
         parts = sorted({part for entry in entries for part in entry.parts})
         self._columns = {part: column for column, part in enumerate(parts)}

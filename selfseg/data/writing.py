@@ -14,15 +14,16 @@ from typing import BinaryIO
 
 from selfseg import storage
 from selfseg.data.catalogue import Stretch, dump_catalogue, stretches
+from selfseg.data.holdings import holdings, named
 from selfseg.data.index import IndexEntry, Span, dump_index
 from selfseg.data.manifest import (
-    LATEST,
     Manifest,
     ShardEntry,
     catalogue_url,
     commit_manifest,
     index_url,
-    lineage,
+    load_manifest,
+    newest_id,
     shard_url,
 )
 from selfseg.data.spooling import Ledger, Run
@@ -135,7 +136,10 @@ def commit(collection: str, manifest: Manifest) -> None:
 
     Raises:
         UsageError: someone else published another manifest here in the meantime.
+        UserError: someone else's tidying up took what this manifest names.
     """
+    there = storage.listing(collection)
+    _require_new_objects(collection, manifest, there)
     try:
         commit_manifest(collection, manifest, expected=manifest.parent)
     except storage.Conflict:
@@ -145,26 +149,38 @@ def commit(collection: str, manifest: Manifest) -> None:
             else f"{collection}: another collection was written here meanwhile; "
             "choose another --output"
         ) from None
-    sweep(collection)
+    sweep(collection, there)
 
 
-def sweep(collection: str) -> None:
+def _require_new_objects(collection: str, manifest: Manifest, there: Iterable[str]) -> None:
+    before = load_manifest(collection, manifest.parent) if manifest.parent else None
+    old = {holding.name for holding in holdings(before)} if before else set[str]()
+    gone = {holding.name for holding in holdings(manifest)} - old - set(there)
+    # If others have published meanwhile, that is what is to be told.
+    if gone and newest_id(collection) == manifest.parent:
+        raise UserError(
+            f"{collection}: {min(gone)} was removed meanwhile by another command; repeat this one"
+        )
+
+
+def sweep(collection: str, there: Iterable[str]) -> None:
     """Remove spooled videos, and what runs that never ended left beside the manifests.
 
     Only who has just committed may: a run that is under way would lose its shards, and finds out
-    because it cannot commit.
+    because it cannot commit. One that has begun since then loses nothing that it has added.
+
+    Args:
+        collection: URL.
+        there: names of the objects from before the commit.
     """
-    kept = {LATEST}
-    for manifest_id, manifest in lineage(collection):
-        kept.add(f"manifest-{manifest_id}.json")
-        kept |= {f"shards/{shard.name}.tar" for shard in manifest.shards}
-        kept |= {f"shards/{shard.name}.idx" for shard in manifest.shards}
-        kept |= {f"catalogues/{catalogue}.json" for catalogue in manifest.catalogues}
-        kept |= {f"backgrounds/{video.background}.png" for video in manifest.videos}
+    newest, kept = newest_id(collection), named(collection)
     # The spool goes first: a ledger in it vouches for a background.
-    for name in sorted(storage.listing(collection), key=lambda name: not name.startswith("spool/")):
-        if name not in kept and OURS.fullmatch(name):
-            storage.delete(storage.join(collection, name))
+    for name in sorted(there, key=lambda name: not name.startswith("spool/")):
+        if name in kept or not OURS.fullmatch(name):
+            continue
+        if newest_id(collection) != newest:
+            return  # who has committed since then sweeps, and knows better what is left over
+        storage.delete(storage.join(collection, name))
 
 
 def refuse_strangers(collection: str) -> None:

@@ -270,13 +270,26 @@ def _get(url: str, offset: int, end: int | None, etag: str | None) -> Any:
     condition = {"IfMatch": etag} if etag else {}
     if offset or end is not None:
         condition["Range"] = f"bytes={offset}-" + ("" if end is None else str(end - 1))
-    answer = connect(url).get_object(**Place.parse(url).object, **condition)
+    for _ in range(_BROKEN_BODIES):
+        answer = connect(url).get_object(**Place.parse(url).object, **condition)
+        if _is_whole(answer):
+            break
+        answer["Body"].close()
+    else:
+        raise ResponseStreamingError(error="the answer ends in its headers")
     if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
         raise StorageError(
             f"{url}: this server ignores ranges (Range: bytes=...), so that parts of an object "
             "cannot be read; use a server that honours them"
         )
     return answer
+
+
+def _is_whole(answer: dict[str, Any]) -> bool:
+    """Tell whether all headers are there; an answer that broke off in them passes for whole."""
+    partial_content = answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+    needed = {"ETag", "ContentLength"} | ({"ContentRange"} if partial_content else set())
+    return needed <= answer.keys()
 
 
 def _chunks(
@@ -297,9 +310,9 @@ def _chunks(
     while end is None or offset < end:
         with explained(url):
             answer = answer or _get(url, offset, end, etag)
+            etag, end = answer["ETag"], offset + answer["ContentLength"]
             try:
                 with closing(answer["Body"]) as body:
-                    etag, end = _version(answer), offset + answer["ContentLength"]
                     for chunk in body.iter_chunks(_CHUNK):
                         offset += len(chunk)
                         failures = 0
@@ -310,10 +323,3 @@ def _chunks(
                     raise
                 time.sleep(random.uniform(0.5, 1) * min(10, 0.1 * 2**failures))
             answer = None
-
-
-def _version(answer: dict[str, Any]) -> str:
-    """Return an answer's ETag; an answer that broke off in its headers passes for a whole one."""
-    if not {"ETag", "ContentLength"} <= answer.keys():
-        raise ResponseStreamingError(error="the answer ends in its headers")
-    return answer["ETag"]

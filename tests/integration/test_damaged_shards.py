@@ -96,7 +96,9 @@ def said_of_shard(url: str, shard: ShardEntry) -> str:
 
 def test_a_flipped_bit_of_a_sample_is_named(url):
     key = Collection.open(url).key(0)
-    line = said_of_shard(url, damage(Collection.open(url), key))
+    shard = damage(Collection.open(url), key)
+    forget()
+    line = said_of_shard(url, shard)
     assert "damaged" in line
     assert key in line
     assert line.partition("; ")[2].startswith(("delete the file", "ingest it again"))
@@ -118,6 +120,7 @@ def test_a_shard_that_is_cut_between_two_of_its_members_is_named(url):
     last = collection.record(collection.counts[0] - 1)
     start = min(span.offset for span in last.parts.values()) - TAR_BLOCK
     change(tar, lambda content: content.__delitem__(slice(start, None)))
+    forget()
     line = said_of_shard(url, shard)
     assert ("damaged" if storage.is_remote(url) else "cut off") in line
     assert (collection.key(0) if storage.is_remote(url) else last.key) in line

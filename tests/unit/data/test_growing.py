@@ -176,7 +176,7 @@ def test_a_spool_loses_its_ledgers_before_the_backgrounds_they_vouch_for(tmp_pat
         storage.write(storage.join(str(tmp_path), name), b"")
     deleted: list[str] = []
     monkeypatch.setattr(storage, "delete", deleted.append)
-    sweep(str(tmp_path))
+    sweep(str(tmp_path), storage.listing(str(tmp_path)))
     assert deleted == [storage.join(str(tmp_path), name) for name in left]
 
 

@@ -260,7 +260,7 @@ def test_sweeping_does_not_touch_what_is_not_ours(tmp_path):
     (tmp_path / "holiday.mp4").write_bytes(b"dear to someone")
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "notes.txt").write_bytes(b"dear to someone")
-    sweep(str(tmp_path))
+    sweep(str(tmp_path), storage.listing(str(tmp_path)))
     assert storage.listing(str(tmp_path)) == ["holiday.mp4", "shards/notes.txt"]
 
 
@@ -302,7 +302,7 @@ def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_pa
     assert collection.manifest.settings == manifest([]).settings
     assert collection.manifest.videos == (VIDEO,)
     (tmp_path / "LATEST").write_text(f"{old}\n")
-    sweep(str(tmp_path))
+    sweep(str(tmp_path), storage.listing(str(tmp_path)))
     assert Collection.open(str(tmp_path)).manifest_id == old
 
 

@@ -1,0 +1,122 @@
+"""Collections that grow while others add to them, read them, or are killed; folders and buckets."""
+
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from selfseg import storage
+from selfseg.data import writing
+from selfseg.data.collection import Collection
+from selfseg.data.growing import grown
+from selfseg.data.loader import batches
+from selfseg.data.manifest import Manifest, commit_manifest, load_manifest, newest_id
+from selfseg.data.writing import commit
+from selfseg.errors import UsageError, UserError
+from tests.exact_collection import prepare_collection, write_collection
+from tests.reading import samples_of
+from tests.synthetic import Scene, moving_disc
+from tests.unit.data import tiny
+
+FIRST = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
+CAT, DOG = {"cat": moving_disc(4, seed=9)}, {"dog": moving_disc(6, seed=8)}
+
+
+@pytest.fixture
+def url(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Write a collection, of which nothing is in the cache."""
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    write_collection(f"{place}/c", FIRST)
+    return f"{place}/c"
+
+
+def uploaded(url: str, scenes: Mapping[str, Scene]) -> Manifest:
+    """Do all that adding takes but the last; return what would be published."""
+    parent = newest_id(url)
+    assert parent
+    return grown(load_manifest(url, parent), parent, prepare_collection(url, scenes))
+
+
+def everything(url: str) -> dict[str, dict[str, bytes]]:
+    collection = Collection.open(url)
+    records = [collection.record(ordinal) for ordinal in range(len(collection))]
+    return {record.key: {part: record.read(part) for part in record.parts} for record in records}
+
+
+def test_of_two_who_add_at_the_same_time_one_wins_and_the_other_is_told_and_repeats(url, tmp_path):
+    one, other = uploaded(url, CAT), uploaded(url, DOG)
+    commit(url, one)
+    with pytest.raises(UsageError) as caught:
+        commit(url, other)
+    assert str(caught.value) == f"{url}: grew meanwhile by another command; repeat this one"
+    assert set(Collection.open(url).videos) == {*FIRST, *CAT}
+    commit(url, uploaded(url, DOG))
+    write_collection(str(tmp_path / "alone"), FIRST | CAT | DOG)
+    assert everything(url) == everything(str(tmp_path / "alone"))
+
+
+@pytest.mark.parametrize("read_before", [0, 1, 3])
+def test_who_reads_does_not_notice_that_videos_are_added(url, read_before):
+    def reading(collection: Collection):
+        return batches(collection, tiny.CONFIG, seed=5, step=0, rank=0, world_size=1)
+
+    undisturbed = samples_of(islice(reading(Collection.open(url)), 9))
+    stream = reading(Collection.open(url))
+    found = samples_of(islice(stream, read_before))
+    commit(url, uploaded(url, CAT))
+    assert found + samples_of(islice(stream, 9 - read_before)) == undisturbed
+
+
+def test_who_is_killed_before_the_manifest_leaves_the_collection_as_it_was(url):
+    before, content = newest_id(url), everything(url)
+    there = storage.listing(url)
+    uploaded(url, CAT)
+    left = set(storage.listing(url)) - set(there)
+    assert left
+    assert (newest_id(url), everything(url)) == (before, content)
+    # The next who adds videos removes what was left.
+    commit(url, uploaded(url, DOG))
+    assert not left & set(storage.listing(url))
+    assert set(Collection.open(url).videos) == {*FIRST, *DOG}
+    assert content.items() <= everything(url).items()
+
+
+@pytest.mark.parametrize("commits", ["before it is done", "after that"])
+def test_who_sweeps_leaves_what_others_have_added_since_its_own_commit(url, monkeypatch, commits):
+    """One has just committed and is tidying up; another begins, adds and commits."""
+    added = []
+
+    def overtaken(collection: str, manifest: Manifest, expected: str | None) -> None:
+        commit_manifest(collection, manifest, expected)
+        added.append(uploaded(url, DOG))
+        if commits == "before it is done":
+            commit_manifest(url, added[0], added[0].parent)
+
+    cat = uploaded(url, CAT)
+    monkeypatch.setattr(writing, "commit_manifest", overtaken)
+    commit(url, cat)
+    monkeypatch.setattr(writing, "commit_manifest", commit_manifest)
+    if commits == "after that":
+        commit(url, added[0])
+    assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
+    everything(url)
+
+
+def test_an_append_whose_shards_were_swept_says_so_instead_of_naming_what_is_gone(url, monkeypatch):
+    """It repeats one that was killed, whose shards the sweeping one has seen as left over."""
+    added = []
+
+    def overtaken(collection: str, manifest: Manifest, expected: str | None) -> None:
+        commit_manifest(collection, manifest, expected)
+        added.append(uploaded(url, DOG))
+
+    cat, _ = uploaded(url, CAT), uploaded(url, DOG)
+    monkeypatch.setattr(writing, "commit_manifest", overtaken)
+    commit(url, cat)
+    monkeypatch.setattr(writing, "commit_manifest", commit_manifest)
+    with pytest.raises(UserError, match="removed meanwhile by another command; repeat this one$"):
+        commit(url, added[0])
+    commit(url, uploaded(url, DOG))
+    assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
+    everything(url)
