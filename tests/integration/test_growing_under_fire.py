@@ -115,7 +115,7 @@ def test_an_append_whose_shards_were_swept_says_so_instead_of_naming_what_is_gon
     monkeypatch.setattr(writing, "commit_manifest", overtaken)
     commit(url, cat)
     monkeypatch.setattr(writing, "commit_manifest", commit_manifest)
-    with pytest.raises(UserError, match="removed meanwhile by another command; repeat this one$"):
+    with pytest.raises(UserError, match=r"removed meanwhile by another command; repeat this one$"):
         commit(url, added[0])
     commit(url, uploaded(url, DOG))
     assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
