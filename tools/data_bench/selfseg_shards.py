@@ -34,11 +34,14 @@ from selfseg.data.manifest import (
     shard_url,
 )
 from selfseg.data.order import Order
+from selfseg.data.prefetch import prefetching
+from selfseg.data.reading import DataConfig
 from selfseg.data.schema import IMAGE, sample_key
 from selfseg.data.writing import index_tar, publish_catalogue
 
 VIDEO = "frames-00000000"
 LAST_STEP = 2**62
+STEPS_AHEAD = DataConfig(height=1, width=1).prefetch_steps
 
 Held = tuple[ShardEntry, list[Stretch]]
 """A shard, and which samples it holds."""
@@ -72,15 +75,21 @@ def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
     """Yield batches from a step on: that is all its state."""
     if reading.place.startswith("s3://"):
         os.environ["SELFSEG_CACHE"] = reading.cache
-    steps = Steps(reading)
-    yield from DataLoader(
+    steps, first = Steps(reading), state or 0
+    loader = DataLoader(
         steps,
         batch_size=None,
-        sampler=range(state or 0, LAST_STEP),
+        sampler=range(first, LAST_STEP),
         num_workers=reading.processes,
         collate_fn=unchanged,  # pyright: ignore[reportArgumentType] # it gets whole batches
         worker_init_fn=begin,
     )
+    prefetcher = prefetching(steps.collection, steps.ordinals, first, STEPS_AHEAD)
+    prepared = iter(loader)  # before there are threads: its processes are forks
+    with prefetcher as reached:
+        for number, batch in enumerate(prepared, first):
+            reached(number + 1)
+            yield batch
 
 
 def pause(reading: Reading, after: int) -> Pause:
@@ -98,9 +107,13 @@ class Steps(Dataset[Batch]):
         self.order = order_of(self.collection)
         self.reading = reading
 
+    def ordinals(self, step: int) -> list[int]:
+        """Return the samples of a batch."""
+        return [sample.ordinal for sample in self.order.batch(step)]
+
     def __getitem__(self, step: int) -> Batch:
         """Read one batch."""
-        samples = [_read(self.collection, sample.ordinal) for sample in self.order.batch(step)]
+        samples = [_read(self.collection, ordinal) for ordinal in self.ordinals(step)]
         return to_batch(samples, decoded=self.reading.decoded)
 
 
