@@ -262,6 +262,7 @@ def _context() -> BaseContext:
 
 def _begin(environment: Mapping[str, str], _process: int) -> None:
     # The server has kept the environment it was started in, maybe by an earlier run.
+    os.environ.clear()
     os.environ.update(environment)
     # torch takes the server for the parent. Server and child would keep each other alive for
     # ever after the worker was killed.

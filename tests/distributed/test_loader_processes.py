@@ -174,6 +174,7 @@ def test_many_processes_fetch_one_object_and_none_sees_a_part_of_it(tmp_path):
 
 def fetch_into(cache: Path, url: str, sha256: str) -> str:
     os.environ["SELFSEG_CACHE"] = str(cache)
+    os.environ.pop("SELFSEG_CACHE_LIMIT", None)  # the server may have been started with one
     return hashlib.sha256(fetch(url, sha256).read_bytes()).hexdigest()
 
 

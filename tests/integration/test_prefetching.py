@@ -15,6 +15,7 @@ import torch
 from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection
+from selfseg.data.damage import DamagedShard
 from selfseg.data.loader import batches
 from selfseg.data.manifest import shard_url
 from selfseg.data.reading import DataConfig, readable, reading_order
@@ -150,7 +151,7 @@ def test_a_shard_that_is_gone_is_told_by_the_batch_that_needs_it(collection: Col
     with stream(collection, CONFIG) as endless:
         for _ in range(2):
             next(endless)
-        with pytest.raises(storage.MissingObject, match=f"^{shard_url(collection.url, gone)}: no "):
+        with pytest.raises(DamagedShard, match=f"^{shard_url(collection.url, gone)}: no "):
             list(islice(endless, STEPS))
 
 
