@@ -174,7 +174,7 @@ def _camera(scene: Scene, gap: int) -> schema.PairMeta:
 
 def _write_background(url: str, scene: Scene) -> str:
     """Write what is behind a disc that is nowhere in half of the frames."""
-    data = schema.encode_background(np.median(scene.frames, axis=0).astype(np.uint8))
+    data = schema.encode_lossless(np.median(scene.frames, axis=0).astype(np.uint8))
     sha256 = hashlib.sha256(data).hexdigest()
     storage.write(background_url(url, sha256), data)
     return sha256

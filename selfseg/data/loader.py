@@ -25,7 +25,7 @@ from selfseg.data.collection import Collection
 from selfseg.data.course import Segment, segment_after, segments
 from selfseg.data.following import Follower, Move
 from selfseg.data.manifest import load_manifest
-from selfseg.data.order import share_of
+from selfseg.data.order import Sample, share_of
 from selfseg.data.pairs import to_batch
 from selfseg.data.prefetch import prefetching
 from selfseg.data.quarantine import Quarantine
@@ -121,11 +121,14 @@ class _Batches(Dataset["FramePairs | UserError"]):
         """Return the segment that a step lies in."""
         return self.course[bisect_right(self.starts, step) - 1]
 
-    def ordinals(self, step: int) -> list[int]:
-        """Return the samples of this worker's part of a batch."""
+    def samples(self, step: int) -> tuple[Sample, ...]:
+        """Return this worker's part of a batch."""
         asked = self.asked
-        part = self.segment(step).part(step, rank=asked.rank, world_size=asked.world_size)
-        return [sample.ordinal for sample in part]
+        return self.segment(step).part(step, rank=asked.rank, world_size=asked.world_size)
+
+    def ordinals(self, step: int) -> list[int]:
+        """Return the ordinals of this worker's part of a batch."""
+        return [sample.ordinal for sample in self.samples(step)]
 
     def __getitem__(self, step: int) -> "FramePairs | UserError":
         """Read one batch; a user's mistake is returned, for torch would bury it in a traceback."""
@@ -145,7 +148,7 @@ class _Batches(Dataset["FramePairs | UserError"]):
                     moving=asked.moving,
                     background=asked.background,
                 )
-                for sample in segment.part(step, rank=asked.rank, world_size=asked.world_size)
+                for sample in self.samples(step)
             ]
             return to_batch(pairs)
         except UserError as error:

@@ -63,9 +63,8 @@ class Quarantine:
             UserError: more shards are damaged than the budget allows; names all of them.
         """
         mine = _loss(step, met).model_dump_json() if isinstance(met, DamagedShard) else ""
-        found = {
-            loss.shard: loss for text in self._gather(mine) if text for loss in [_parsed(text)]
-        }
+        met_by_all = [Loss.model_validate_json(text) for text in self._gather(mine) if text]
+        found = {loss.shard: loss for loss in met_by_all}
         known = {loss.shard for loss in self.losses}
         new = [found[shard] for shard in sorted(found.keys() - known)]
         self.losses = (*self.losses, *new)
@@ -86,10 +85,6 @@ class Quarantine:
 def _loss(step: int, error: DamagedShard) -> Loss:
     shard = error.shard
     return Loss(step=step, shard=shard.name, samples=shard.samples, cause=str(error))
-
-
-def _parsed(text: str) -> Loss:
-    return Loss.model_validate_json(text)
 
 
 def _too_many(losses: Sequence[Loss], budget: int) -> UserError:

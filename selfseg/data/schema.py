@@ -110,8 +110,8 @@ def encode_image(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
     return _encode(".jpg", image[..., ::-1], cv2.IMWRITE_JPEG_QUALITY, quality)
 
 
-def encode_background(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Compress an RGB image without loss."""
+def encode_lossless(image: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Compress an RGB image without loss, as PNG."""
     return _encode(".png", image[..., ::-1])
 
 

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from selfseg import storage
 from selfseg.config import Config
@@ -19,10 +20,12 @@ from selfseg.data.backgrounds import MedianImage
 from selfseg.data.ingesting import IngestSettings, Sample, grid_sizes, samples
 from selfseg.data.manifest import VideoEntry, background_url
 from selfseg.data.motion import resize
-from selfseg.data.schema import encode_background
+from selfseg.data.schema import encode_lossless
 from selfseg.data.sources import SourceVideo
 from selfseg.data.stretches import StrayedError, Stretch, Survey, stretches, survey_frames
 from selfseg.data.videos import open_video
+
+Known = TypeVar("Known", bound=Config)
 
 RUN_SAMPLES = 8
 """Neighbouring samples that stay together: enough to be worth a request, few enough to mix."""
@@ -119,11 +122,7 @@ def spooled(
     stretch: Stretch | None = None,
 ) -> Ledger | None:
     """Return the ledger of what is in the spool already."""
-    url = spool_url(collection, video, settings, "json", stretch)
-    try:
-        return Ledger.model_validate_json(storage.read(url))
-    except storage.MissingObject:
-        return None
+    return _known(Ledger, spool_url(collection, video, settings, "json", stretch))
 
 
 def survey(video: SourceVideo, collection: str, settings: IngestSettings, every: int) -> Survey:
@@ -156,12 +155,7 @@ def surveyed(
     video: SourceVideo, collection: str, settings: IngestSettings, every: int
 ) -> Survey | None:
     """Return a survey that is in the spool already."""
-    try:
-        return Survey.model_validate_json(
-            storage.read(_survey_url(collection, video, settings, every))
-        )
-    except storage.MissingObject:
-        return None
+    return _known(Survey, _survey_url(collection, video, settings, every))
 
 
 def unspool(
@@ -181,6 +175,14 @@ def unspool(
                     storage.delete(url)
         if known:
             storage.delete(known_by)
+
+
+def _known(kind: type[Known], url: str) -> Known | None:
+    """Read what may be in the spool."""
+    try:
+        return kind.model_validate_json(storage.read(url))
+    except storage.MissingObject:
+        return None
 
 
 def _survey_url(collection: str, video: SourceVideo, settings: IngestSettings, every: int) -> str:
@@ -205,7 +207,7 @@ def _reported(runs: Iterable[Run], report: Callable[[int], None]) -> Iterator[Ru
 
 def _publish(collection: str, scene: MedianImage) -> str:
     """Write the image under its SHA-256, which is returned."""
-    data = encode_background(scene.result())
+    data = encode_lossless(scene.result())
     sha256 = hashlib.sha256(data).hexdigest()
     storage.write(background_url(collection, sha256), data)
     return sha256

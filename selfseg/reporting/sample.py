@@ -17,6 +17,7 @@ from selfseg.data.schema import (
     decode_flow,
     decode_image,
     decode_mask,
+    encode_lossless,
     forward_part,
 )
 from selfseg.errors import UsageError
@@ -63,7 +64,7 @@ def show_sample(url: str, wanted: str, *, gap: int | None, output: str | None) -
     if motion:
         total, own = (float(np.median(np.linalg.norm(field, axis=-1))) for field in motion)
         yield f"motion  over {drawn}: median {total:.2f} px, {own:.2f} px without the camera's"
-    storage.write(output, _encode(_sheet(_pictures(parts, motion, drawn))))
+    storage.write(output, encode_lossless(_sheet(_pictures(parts, motion, drawn))))
     yield f"drawn   {output}"
 
 
@@ -132,9 +133,3 @@ def _captioned(name: str, picture: Picture) -> Picture:
     strip = np.full((CAPTION_ROWS, *picture.shape[1:]), 255, np.uint8)
     cv2.putText(strip, name, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([strip, picture])
-
-
-def _encode(picture: Picture) -> bytes:
-    done, data = cv2.imencode(".png", picture[..., ::-1])
-    assert done
-    return data.tobytes()

@@ -8,6 +8,7 @@ import socket
 import ray
 from ray._private import ray_constants
 from ray.exceptions import AuthenticationError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from selfseg.errors import UserError
 
@@ -38,6 +39,11 @@ def connect(workers: int | None = None) -> None:
         _join(address)
     else:
         _start(max(workers or 1, os.cpu_count() or 1))
+
+
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Return where to place an actor that nobody can do without who is on this node."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
 def _join(address: str) -> None:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import ray
 from ray.actor import ActorProxy
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from selfseg.runtime.cluster import on_this_node
 from selfseg.runtime.progress import PLAIN_S, clock
 
 
@@ -43,9 +43,8 @@ class Counter:
     def __init__(self) -> None:
         """Start the actor that keeps the tally."""
         # Here: elsewhere, the tally would be lost with its machine, and all tasks' work with it.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(num_cpus=0)(_Board)
-        self._board: ActorProxy[_Board] = board.options(scheduling_strategy=here).remote()
+        board = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=on_this_node())
+        self._board: ActorProxy[_Board] = board.remote()
 
     def report(self, name: str, done: int) -> None:
         """Say how much of an item is done, and do not wait."""

@@ -21,6 +21,7 @@ from ray.train.torch import TorchTrainer
 from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
+from selfseg.runtime.cluster import on_this_node
 from selfseg.runtime.progress import Screen
 from selfseg.training.audience import Report
 
@@ -40,19 +41,19 @@ class _Board:
 
     def __init__(self) -> None:
         self._reports: list[Report] = []
-        self._saves = 0
+        self._saved = 0
 
     @ray.method
     def post(self, report: Report) -> None:
         self._reports.append(report)
 
     @ray.method
-    def saved(self) -> None:
-        self._saves += 1
+    def note_saved(self, step: int) -> None:
+        self._saved = step
 
     @ray.method
-    def saves(self) -> int:
-        return self._saves
+    def saved(self) -> int:
+        return self._saved
 
     @ray.method
     def take(self) -> list[Report]:
@@ -71,9 +72,8 @@ class RayAudience:
         self.board.post.remote(report)
 
     def saved(self, step: int) -> None:
-        """Have it counted: failures before it are forgotten."""
-        del step
-        self.board.saved.remote()
+        """Have it noted: failures before it are forgotten."""
+        self.board.note_saved.remote(step)
 
 
 class _Supervisor(UserCallback):
@@ -85,7 +85,7 @@ class _Supervisor(UserCallback):
 
     def __init__(self, board: ActorProxy[_Board]) -> None:
         self._board = board
-        self._failures = self._saves = 0
+        self._failures = self._saved = 0
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Stop, or let Ray start all workers anew; they go on from the newest checkpoint."""
@@ -105,10 +105,10 @@ class _Supervisor(UserCallback):
 
     def _has_saved(self) -> bool:
         """Tell whether the run got somewhere since this was asked last."""
-        before = self._saves
+        before = self._saved
         with contextlib.suppress(RayError):  # the board's node may be gone
-            self._saves = ray.get(self._board.saves.remote())
-        return self._saves > before
+            self._saved = ray.get(self._board.saved.remote())
+        return self._saved > before
 
 
 def launch(
@@ -126,7 +126,8 @@ def launch(
     use_gpu = gpus_for(workers)
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    board = ray.remote(num_cpus=0)(_Board).remote()
+    placed = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=on_this_node())
+    board = placed.remote()
     callbacks: list[UserCallback] = [_Supervisor(board)]
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
         trainer = TorchTrainer(

@@ -130,10 +130,9 @@ def download(url: str, path: Path) -> None:
 
 def pour(url: str, write: Callable[[bytes, int], object]) -> None:
     """Hand a file's bytes to `write(bytes, offset)`."""
-    offset = 0
-    while chunk := _read_some(url, offset):
-        write(chunk, offset)
-        offset += len(chunk)
+    file, end = OpenFile(url), size(url)
+    for offset in range(0, end, _CHUNK):
+        write(file.read(offset, min(_CHUNK, end - offset)), offset)
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
@@ -161,11 +160,6 @@ def probe(url: str) -> None:
 def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     """Return pyarrow's view of the folder."""
     return fs.LocalFileSystem(), str(Path(url).absolute())
-
-
-def _read_some(url: str, offset: int) -> bytes:
-    with explained(url), Path(url).open("rb", buffering=0) as file:
-        return os.pread(file.fileno(), _CHUNK, offset)
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -150,7 +150,7 @@ class Trainee:
         tell: Callable[[int], None],
     ) -> None:
         self.progress = Progress()
-        self._saver, self._told = Saver(self._commit), tell
+        self._saver, self._tell = Saver(self._commit), tell
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
@@ -229,7 +229,7 @@ class Trainee:
     def _commit(self, state: TrainingState) -> None:
         checkpoint.save(self._plan.run_url, state, self._plan.record)
         checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept)
-        self._told(state.step)
+        self._tell(state.step)
 
     def _snapshot(self) -> TrainingState:
         average = self._average
