@@ -43,32 +43,12 @@ def write_collection(
     with_flow: bool = True,
     with_masks: bool = False,
     with_backgrounds: bool = False,
+    published: bool = True,
 ) -> Manifest:
-    """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos."""
-    manifest = prepare_collection(
-        url,
-        scenes,
-        gaps=gaps,
-        shares=shares,
-        with_flow=with_flow,
-        with_masks=with_masks,
-        with_backgrounds=with_backgrounds,
-    )
-    commit_manifest(url, manifest, manifest.parent)
-    return manifest
+    """Write `scenes` by name; shard i holds `shares[i]` of all frames, drawn from all videos.
 
-
-def prepare_collection(
-    url: str,
-    scenes: Mapping[str, Scene],
-    *,
-    gaps: tuple[int, ...] = (1, 2),
-    shares: Sequence[float] = (0.2, 0.5, 0.3),
-    with_flow: bool = True,
-    with_masks: bool = False,
-    with_backgrounds: bool = False,
-) -> Manifest:
-    """Write all of a collection but its manifest, which is returned; see `write_collection`."""
+    `published`: otherwise all but the manifest is written, which is returned.
+    """
     used = gaps if with_flow else ()
     samples = [
         (key, parts if with_masks else {part: parts[part] for part in parts if part != schema.MASK})
@@ -81,7 +61,7 @@ def prepare_collection(
         _write_shard(url, [samples[i] for i in sorted(order[first:last])])
         for first, last in pairwise(bounds)
     ]
-    return Manifest(
+    manifest = Manifest(
         settings=IngestSettings(gaps=gaps, flow="dis" if with_flow else "none"),
         shard_bytes=2**20,
         videos=tuple(
@@ -99,6 +79,9 @@ def prepare_collection(
         shards=tuple(sorted(shards, key=lambda shard: shard.name)),
         parent=newest_id(url),
     )
+    if published:
+        commit_manifest(url, manifest, manifest.parent)
+    return manifest
 
 
 def damage(collection: Collection, key: str) -> ShardEntry:

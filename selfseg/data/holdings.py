@@ -15,7 +15,17 @@ from typing import TypeVar
 
 from selfseg import storage
 from selfseg.data.damage import DamagedObject
-from selfseg.data.manifest import LATEST, Manifest, ShardEntry, lineage
+from selfseg.data.manifest import (
+    BACKGROUND,
+    CATALOGUE,
+    INDEX,
+    LATEST,
+    NAMED_MANIFEST,
+    SHARD,
+    Manifest,
+    ShardEntry,
+    lineage,
+)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,27 +54,27 @@ class Holding:
 
 def manifest_holding(manifest_id: str) -> Holding:
     """Return a manifest's own file."""
-    return Holding(f"manifest-{manifest_id}.json", manifest_id)
+    return Holding(NAMED_MANIFEST.format(manifest_id), manifest_id)
 
 
 def shard_holdings(shard: ShardEntry) -> tuple[Holding, Holding]:
     """Return a shard's tar and its index."""
     return (
-        Holding(f"shards/{shard.name}.tar", shard.sha256, shard.size),
-        Holding(f"shards/{shard.name}.idx", shard.index_sha256),
+        Holding(SHARD.format(shard.name), shard.sha256, shard.size),
+        Holding(INDEX.format(shard.name), shard.index_sha256),
     )
 
 
 def catalogue_holdings(manifest: Manifest) -> Iterator[Holding]:
     """Yield what tells which samples the shards hold."""
     for sha256 in manifest.catalogues:
-        yield Holding(f"catalogues/{sha256}.json", sha256)
+        yield Holding(CATALOGUE.format(sha256), sha256)
 
 
 def background_holdings(manifest: Manifest) -> Iterator[Holding]:
     """Yield the images of the videos' backgrounds, each once."""
     for sha256 in dict.fromkeys(video.background for video in manifest.videos if video.background):
-        yield Holding(f"backgrounds/{sha256}.png", sha256)
+        yield Holding(BACKGROUND.format(sha256), sha256)
 
 
 def holdings(manifest: Manifest) -> Iterator[Holding]:

@@ -24,6 +24,10 @@ from selfseg.data.ingesting import IngestSettings
 from selfseg.errors import UsageError, UserError
 
 LATEST = "LATEST"
+NAMED_MANIFEST = "manifest-{}.json"
+SHARD, INDEX = "shards/{}.tar", "shards/{}.idx"
+CATALOGUE, BACKGROUND = "catalogues/{}.json", "backgrounds/{}.png"
+"""Names of a collection's objects, relative to its URL."""
 
 MANIFEST = re.compile(r"manifest-([0-9a-f]{64})\.json")
 
@@ -113,27 +117,27 @@ class Manifest(Config):
 
 def shard_url(collection: str, name: str) -> str:
     """Address a shard's tar."""
-    return storage.join(collection, "shards", f"{name}.tar")
+    return storage.join(collection, SHARD.format(name))
 
 
 def index_url(collection: str, name: str) -> str:
     """Address a shard's index."""
-    return storage.join(collection, "shards", f"{name}.idx")
+    return storage.join(collection, INDEX.format(name))
 
 
 def catalogue_url(collection: str, sha256: str) -> str:
     """Address what tells which samples some shards hold."""
-    return storage.join(collection, "catalogues", f"{sha256}.json")
+    return storage.join(collection, CATALOGUE.format(sha256))
 
 
 def background_url(collection: str, sha256: str) -> str:
     """Address the image of a video's background."""
-    return storage.join(collection, "backgrounds", f"{sha256}.png")
+    return storage.join(collection, BACKGROUND.format(sha256))
 
 
 def manifest_url(collection: str, manifest_id: str) -> str:
     """Address a manifest."""
-    return storage.join(collection, f"manifest-{manifest_id}.json")
+    return storage.join(collection, NAMED_MANIFEST.format(manifest_id))
 
 
 def newest_id(collection: str) -> str | None:

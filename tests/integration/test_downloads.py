@@ -14,6 +14,7 @@ from selfseg import storage
 from selfseg.data.cache import fetch
 from selfseg.stores.s3_client import connect
 from tests.integration.broken_network import Proxy
+from tests.integration.s3_events import noting
 
 MIB = 1 << 20
 PART = 8 * MIB
@@ -31,12 +32,8 @@ def requests(url: str) -> Iterator[list[str]]:
     def note(model: Any, params: Any, **_event: object) -> None:
         seen.append(f"{model.name} {params['headers'].get('Range', '')}".strip())
 
-    events = connect(url).meta.events
-    events.register("before-call.s3", note)
-    try:
+    with noting(url, "before-call.s3", note):
         yield seen
-    finally:
-        events.unregister("before-call.s3", note)
 
 
 @pytest.mark.parametrize("size", [1, PART - 1, PART])

@@ -14,7 +14,7 @@ from selfseg.data.loader import batches
 from selfseg.data.manifest import Manifest, commit_manifest, load_manifest, newest_id
 from selfseg.data.writing import commit
 from selfseg.errors import UsageError, UserError
-from tests.exact_collection import prepare_collection, write_collection
+from tests.exact_collection import write_collection
 from tests.reading import samples_of
 from tests.synthetic import Scene, moving_disc
 from tests.unit.data import tiny
@@ -35,7 +35,7 @@ def uploaded(url: str, scenes: Mapping[str, Scene]) -> Manifest:
     """Do all that adding takes but the last; return what would be published."""
     parent = newest_id(url)
     assert parent
-    return grown(load_manifest(url, parent), parent, prepare_collection(url, scenes))
+    return grown(load_manifest(url, parent), parent, write_collection(url, scenes, published=False))
 
 
 def everything(url: str) -> dict[str, dict[str, bytes]]:

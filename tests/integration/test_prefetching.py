@@ -19,8 +19,8 @@ from selfseg.data.damage import DamagedShard
 from selfseg.data.loader import batches
 from selfseg.data.manifest import shard_url
 from selfseg.data.reading import DataConfig, readable, reading_order
-from selfseg.stores.s3_client import connect
 from tests.exact_collection import write_collection
+from tests.integration.s3_events import noting
 from tests.synthetic import moving_disc
 from tests.unit.data.tiny import CONFIG
 
@@ -68,12 +68,8 @@ def gets(url: str) -> Iterator[Counter[str]]:
     def note(params: Any, **_event: object) -> None:
         seen[params["url"]] += 1
 
-    events = connect(url).meta.events
-    events.register("before-call.s3.GetObject", note)
-    try:
+    with noting(url, "before-call.s3.GetObject", note):
         yield seen
-    finally:
-        events.unregister("before-call.s3.GetObject", note)
 
 
 def shards_of_steps(collection: Collection, first: int, last: int) -> set[str]:

@@ -1,21 +1,18 @@
 """litdata reads chunks that its `optimize` writes, mapped into memory."""
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_bench.reading import (
-    BATCH,
     SEED,
     SHARD_BYTES,
     Batch,
     NotOfferedError,
     Pause,
     Reading,
-    begin,
-    to_batch,
 )
+from data_bench.resuming import endless, options, paused
 from litdata import (  # pyright: ignore[reportMissingImports] # in .venv-bench alone
     StreamingDataLoader,
     StreamingDataset,
@@ -42,21 +39,12 @@ def write(frames: Sequence[Path], folder: Path) -> None:
 
 def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
     """Yield batches, from the state of an earlier loader if there is one."""
-    loader = _loader(reading)
-    if state is not None:
-        loader.load_state_dict(state)
-    while True:
-        yield from loader
+    return endless(_loader(reading), state)
 
 
 def pause(reading: Reading, after: int) -> Pause:
     """Read, ask the loader for its state, and see what would come next."""
-    loader = _loader(reading)
-    stream = iter(loader)
-    for _ in range(after):
-        next(stream)
-    state = loader.state_dict()
-    return Pause(state, next(stream).keys)
+    return paused(_loader(reading), after)
 
 
 def _sample(frame: str) -> dict[str, Any]:
@@ -73,15 +61,4 @@ def _loader(reading: Reading) -> StreamingDataLoader:
     dataset = StreamingDataset(
         reading.place, cache_dir=reading.cache if remote else None, shuffle=True, seed=SEED
     )
-    return StreamingDataLoader(
-        dataset,
-        batch_size=BATCH,
-        num_workers=reading.processes,
-        collate_fn=partial(_collate, decoded=reading.decoded),
-        worker_init_fn=begin,
-        persistent_workers=reading.processes > 0,
-    )
-
-
-def _collate(samples: Sequence[dict[str, Any]], *, decoded: bool) -> Batch:
-    return to_batch([(sample["key"], sample["image"]) for sample in samples], decoded=decoded)
+    return StreamingDataLoader(dataset, **options(reading))

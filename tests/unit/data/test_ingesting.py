@@ -21,12 +21,7 @@ SCENE = moving_disc(5, height=96, width=128, radius=20, velocity=(4, -2), pan=(-
 SETTINGS = IngestSettings(height=96, gaps=(1, 3), matching_scale=1, flow_scale=0.5)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    yield
-    cv2.setNumThreads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def ingested(tmp_path: Path, settings: Config, masks: Path | None = None) -> list[Sample]:

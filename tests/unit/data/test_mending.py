@@ -15,7 +15,6 @@ from tests.catalogued import add_catalogue, publish
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 from tests.unit.data.looked_after import (
-    SCENES,
     commit,
     contents,
     first_shard,
@@ -23,18 +22,6 @@ from tests.unit.data.looked_after import (
     found,
     the_only,
 )
-
-
-@pytest.fixture
-def url(tmp_path):
-    write_collection(str(tmp_path / "c"), SCENES, with_backgrounds=True)
-    return str(tmp_path / "c")
-
-
-@pytest.fixture
-def spare(url, tmp_path):
-    shutil.copytree(url, tmp_path / "spare")
-    return str(tmp_path / "spare")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What `tools/collection.py verify` finds."""
 
 import hashlib
-import shutil
 import tarfile
 from pathlib import Path
 
@@ -19,18 +18,6 @@ from tests.catalogued import listed, publish
 from tests.exact_collection import video_id, write_collection
 from tests.synthetic import moving_disc
 from tests.unit.data.looked_after import SCENES, commit, first_shard, flip, found, the_only
-
-
-@pytest.fixture
-def url(tmp_path):
-    write_collection(str(tmp_path / "c"), SCENES, with_backgrounds=True)
-    return str(tmp_path / "c")
-
-
-@pytest.fixture
-def spare(url, tmp_path):
-    shutil.copytree(url, tmp_path / "spare")
-    return str(tmp_path / "spare")
 
 
 def test_nothing_is_wrong_with_what_was_just_written(url):
