@@ -15,6 +15,7 @@ import torch
 
 from selfseg import storage
 from selfseg.contracts import FramePairs
+from selfseg.data import loader
 from selfseg.data.cache import fetch
 from selfseg.data.collection import Collection
 from selfseg.data.following import Follower
@@ -176,6 +177,19 @@ def fetch_into(cache: Path, url: str, sha256: str) -> str:
     os.environ["SELFSEG_CACHE"] = str(cache)
     os.environ.pop("SELFSEG_CACHE_LIMIT", None)  # the server may have been started with one
     return hashlib.sha256(fetch(url, sha256).read_bytes()).hexdigest()
+
+
+def test_a_loader_process_has_its_workers_environment_and_nothing_more():
+    """The server that it comes from may have been started with other variables."""
+    environment = {"SELFSEG_CACHE": "/here"}
+    with ProcessPoolExecutor(1, mp_context=SERVER) as pool:
+        assert pool.submit(environment_after, environment).result() == environment
+
+
+def environment_after(environment: dict[str, str]) -> dict[str, str]:
+    os.environ["SELFSEG_CACHE_LIMIT"] = "1"
+    loader._begin(environment, 0)
+    return dict(os.environ)
 
 
 def test_what_was_prepared_before_a_run_moved_on_is_not_read(tmp_path):

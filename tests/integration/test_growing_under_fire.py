@@ -103,6 +103,24 @@ def test_who_sweeps_leaves_what_others_have_added_since_its_own_commit(url, monk
     everything(url)
 
 
+def test_who_sweeps_stops_when_others_have_committed(url, monkeypatch):
+    """What they have published was left over before, from one that was killed."""
+    cat, _ = uploaded(url, CAT), uploaded(url, DOG)
+    storage.write(storage.join(url, f"spool/{'1' * 16}.tar"), b"")  # goes first
+    delete = storage.delete
+
+    def overtaken(gone: str) -> None:
+        monkeypatch.setattr(storage, "delete", delete)
+        delete(gone)
+        dog = uploaded(url, DOG)
+        commit_manifest(url, dog, dog.parent)
+
+    monkeypatch.setattr(storage, "delete", overtaken)
+    commit(url, cat)
+    assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
+    everything(url)
+
+
 def test_an_append_whose_shards_were_swept_says_so_instead_of_naming_what_is_gone(url, monkeypatch):
     """It repeats one that was killed, whose shards the sweeping one has seen as left over."""
     added = []

@@ -11,6 +11,7 @@ import torch
 from selfseg.contracts import FramePairs
 from selfseg.data.collection import Collection
 from selfseg.data.manifest import lineage
+from selfseg.data.schema import IMAGE
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig
 from selfseg.reporting import results
@@ -339,3 +340,20 @@ def test_a_run_that_lost_a_shard_goes_on_bit_for_bit(tmp_path, monkeypatch, in_t
         assert_bit_equal(tmp_path / "whole", tmp_path / "undamaged", 10)
     with pytest.raises(UserError, match=rf"{shard}\.tar: damaged at {key}"):
         train(tmp_path / "strict", url, config.override({"data.quarantine": 0}))
+
+
+def test_what_is_not_verified_is_learned_from_as_it_is(tmp_path):
+    url = str(tmp_path / "c")
+    write_collection(url, FEW, gaps=(1,))
+    for shard in (tmp_path / "c" / "shards").glob("*.tar"):
+        content = bytearray(shard.read_bytes())
+        for ordinal in range(len(collection := Collection.open(url))):
+            opened, _ = collection.place(ordinal)
+            if opened.url == str(shard):
+                span = collection.record(ordinal).parts[IMAGE]
+                content[span.offset + 15] ^= 1  # the density that JFIF tells: no pixel changes
+        shard.write_bytes(content)
+    with pytest.raises(UserError, match="its checksum differs"):
+        train(tmp_path / "strict", url)
+    train(tmp_path / "trusting", url, CONFIG.override({"data.verify": False}))
+    assert checkpoint.resolve(str(tmp_path / "trusting")).endswith(f"{STEPS:08d}")

@@ -1,24 +1,31 @@
 """Training batches out of a bucket, whose shards come before they are asked for."""
 
+import shutil
 import threading
 import time
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from selfseg import storage
 from selfseg.contracts import FramePairs
-from selfseg.data.collection import Collection
+from selfseg.data import cache
+from selfseg.data import collection as module
+from selfseg.data.collection import Collection, Record
 from selfseg.data.damage import DamagedShard
 from selfseg.data.loader import batches
-from selfseg.data.manifest import shard_url
+from selfseg.data.manifest import ShardEntry, shard_url
+from selfseg.data.pairs import PairAddress, read_pair
 from selfseg.data.reading import DataConfig, readable, reading_order
+from selfseg.data.schema import IMAGE, decode_image, forward_part, sample_key, split_key
 from tests.exact_collection import write_collection
 from tests.integration.s3_events import noting
 from tests.synthetic import moving_disc
@@ -157,3 +164,48 @@ def test_closing_the_stream_ends_the_threads_that_download(collection: Collectio
         next(endless)
         assert set(threading.enumerate()) > before
     assert set(threading.enumerate()) <= before
+
+
+def later_in_another_shard(collection: Collection) -> tuple[Record, Record]:
+    """A frame, and the one after it, which lies in another shard."""
+    for number in range(len(collection) - 1):
+        video_id, frame = split_key(collection.key(number))
+        key = sample_key(video_id, frame + 1)
+        if forward_part(1) not in collection.record(number).parts:
+            continue
+        after = collection.ordinal(key)
+        if shard_of(collection, after) != shard_of(collection, number):
+            return collection.record(number), collection.record(after)
+    raise AssertionError
+
+
+def shard_of(collection: Collection, ordinal: int) -> ShardEntry:
+    return collection.manifest.shards[bisect_right(list(accumulate(collection.counts)), ordinal)]
+
+
+def test_a_shard_is_not_fetched_for_the_later_frame_of_a_pair_alone(collection, tmp_path):
+    first, later = later_in_another_shard(collection)
+    there, elsewhere = (shard_of(collection, record.ordinal) for record in (first, later))
+    shutil.rmtree(tmp_path / "cache")
+    opened = Collection.open(collection.url)
+    with gets(collection.url) as seen:
+        pair = read_pair(opened, PairAddress(first.ordinal, 1, True), "none")
+    assert cache.holds(there.sha256)
+    assert not cache.holds(elsewhere.sha256)
+    assert [url for url in seen if url.endswith(f"/{elsewhere.name}.tar")]
+    assert np.array_equal(pair.image, decode_image(opened.record(later.ordinal).read(IMAGE)))
+    # Once it is here, nothing is asked for.
+    assert cache.holds(elsewhere.sha256)
+    with gets(collection.url) as seen:
+        read_pair(opened, PairAddress(first.ordinal, 1, True), "none")
+    assert not seen
+
+
+def test_of_a_bucket_a_process_keeps_fewer_shards_open(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "OPEN_FETCHED_SHARDS", 2)
+    opened = Collection.open(collection.url)
+    for ordinal in range(len(opened)):
+        opened.record(ordinal).read(IMAGE)
+    links = list(Path("/proc/self/fd").iterdir())
+    paths = [str(link.readlink()) for link in links if link.is_symlink()]
+    assert len([path for path in paths if path.startswith(str(tmp_path / "cache"))]) == 2

@@ -1,0 +1,69 @@
+"""When a run is given up: a failure that comes back, and none that a checkpoint lies before."""
+
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.exceptions import RayActorError
+
+from selfseg.errors import UserError
+from selfseg.runtime.launch import MAX_FAILURES, _Supervisor
+
+
+class Board:
+    """The board's methods, without an actor."""
+
+    def __init__(self) -> None:
+        self.newest, self.gone = 0, False
+        self.notes: list[str] = []
+        self.saved = SimpleNamespace(remote=self._saved)
+        self.post = SimpleNamespace(remote=lambda report: self.notes.extend(report.notes))
+
+    def _saved(self) -> int:
+        if self.gone:
+            raise RayActorError
+        return self.newest
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch) -> Board:
+    monkeypatch.setattr(ray, "get", lambda answer: answer)
+    return Board()
+
+
+def fail(supervisor: _Supervisor, error: Exception | None = None) -> None:
+    supervisor.after_exception(None, {1: error or ZeroDivisionError("a bug")})
+
+
+def test_a_failure_that_keeps_coming_back_is_raised(board):
+    supervisor = _Supervisor(board)
+    for _ in range(MAX_FAILURES):
+        fail(supervisor)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        fail(supervisor)
+    assert len(board.notes) == MAX_FAILURES
+
+
+def test_failures_before_a_checkpoint_are_forgotten(board):
+    supervisor = _Supervisor(board)
+    for step in range(1, 3 * MAX_FAILURES):
+        board.newest = step
+        fail(supervisor)
+    for _ in range(MAX_FAILURES - 1):
+        fail(supervisor)
+    with pytest.raises(ZeroDivisionError):
+        fail(supervisor)
+
+
+def test_a_board_that_is_gone_forgets_nothing(board):
+    supervisor = _Supervisor(board)
+    board.newest, board.gone = 5, True
+    for _ in range(MAX_FAILURES):
+        fail(supervisor)
+    with pytest.raises(ZeroDivisionError):
+        fail(supervisor)
+
+
+def test_a_users_mistake_is_raised_at_once(board):
+    with pytest.raises(UserError, match="ingest it again"):
+        fail(_Supervisor(board), UserError("shard 7: damaged: ingest it again"))
