@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from selfseg.config import Config, changed, laid_over, read_tree
 from selfseg.contracts import Method, Phase
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.reading import DataConfig
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UsageError, UserError
 from selfseg.methods.dystab import bootstrap, self_training
 from selfseg.methods.dystab.bootstrap import Bootstrap

@@ -17,7 +17,7 @@ from pathlib import Path
 from selfseg import storage
 from selfseg.cli import names, page
 from selfseg.config import parse_change
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError, ends_in_a_line
 from selfseg.reporting import wording
 from selfseg.reporting.sweep_page import write_sweep_report

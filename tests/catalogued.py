@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from selfseg import storage
-from selfseg.data.catalogue import Stretch, stretches
-from selfseg.data.index import parse_index
-from selfseg.data.manifest import (
+from selfseg.data.format.catalogue import Stretch, stretches
+from selfseg.data.format.index import parse_index
+from selfseg.data.format.manifest import (
     LATEST,
     Manifest,
     ShardEntry,
@@ -13,7 +13,7 @@ from selfseg.data.manifest import (
     load_manifest,
     manifest_url,
 )
-from selfseg.data.writing import publish_catalogue
+from selfseg.data.ingest.writing import publish_catalogue
 
 
 def add_catalogue(url: str) -> Manifest:

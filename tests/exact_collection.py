@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from selfseg import storage
-from selfseg.data import schema
-from selfseg.data.collection import Collection
-from selfseg.data.index import IndexEntry, Span, dump_index
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import (
+from selfseg.data.format import schema
+from selfseg.data.format.index import IndexEntry, Span, dump_index
+from selfseg.data.format.manifest import (
     Manifest,
     ShardEntry,
     VideoEntry,
@@ -26,6 +24,8 @@ from selfseg.data.manifest import (
     newest_id,
     shard_url,
 )
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.reading.collection import Collection
 from tests.synthetic import Scene
 
 Sample = tuple[str, dict[str, bytes]]

@@ -4,7 +4,7 @@
 
 Measures N flows of 240 rows between neighbouring frames, spread over VIDEO (without one: a made-up
 clip), with one thread. Errors are mean end-point errors in pixels of those 240 rows, scaling back
-up included. The default of `selfseg.data.schema` is marked.
+up included. The default of `selfseg.data.format.schema` is marked.
 """
 
 import argparse
@@ -23,11 +23,12 @@ from bench_ingest import made_up_clip
 from rich.console import Console
 from rich.table import Table
 
-from selfseg.data.dis_matching import DisMatcher, DisSettings
-from selfseg.data.ingesting import IngestSettings, grid_sizes
-from selfseg.data.motion import resize_flow
-from selfseg.data.schema import FLOW_UNITS_PER_PIXEL
-from selfseg.data.videos import open_video
+from selfseg.data.format.schema import FLOW_UNITS_PER_PIXEL
+from selfseg.data.format.settings import DisSettings, IngestSettings
+from selfseg.data.ingest.dis_matching import DisMatcher
+from selfseg.data.ingest.motion import resize_flow
+from selfseg.data.ingest.samples import grid_sizes
+from selfseg.data.ingest.videos import open_video
 
 ROWS = 240
 REPEATS = 5

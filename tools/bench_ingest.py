@@ -24,9 +24,10 @@ import cv2
 import numpy as np
 from rich.console import Console
 
-from selfseg.data.ingesting import IngestSettings, grid_sizes
-from selfseg.data.motion import resize
-from selfseg.data.videos import open_video
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.motion import resize
+from selfseg.data.ingest.samples import grid_sizes
+from selfseg.data.ingest.videos import open_video
 from selfseg.ops.optical_flow import dis_flow
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ingest import Job, ingest

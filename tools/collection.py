@@ -29,13 +29,13 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from selfseg import storage
-from selfseg.data.copying import carry_out, plan_copy
-from selfseg.data.describing import Description, describe
-from selfseg.data.growing import MEGABYTE
-from selfseg.data.holdings import leftovers
-from selfseg.data.manifest import SHOWN_DIGITS, resolve
-from selfseg.data.mending import mending
-from selfseg.data.verifying import Finding, read_states, shards_of, verify
+from selfseg.data.care.copying import carry_out, plan_copy
+from selfseg.data.care.describing import Description, describe
+from selfseg.data.care.mending import mending
+from selfseg.data.care.verifying import Finding, read_states, shards_of, verify
+from selfseg.data.format.holdings import leftovers
+from selfseg.data.format.manifest import SHOWN_DIGITS, resolve
+from selfseg.data.ingest.growing import MEGABYTE
 from selfseg.errors import UsageError, ends_in_a_line
 from selfseg.reporting.wording import plural
 from selfseg.runtime.counting import bar

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from scenes import Settings, scene
 
-from selfseg.data.videos import still_paths
+from selfseg.data.ingest.videos import still_paths
 from selfseg.errors import UsageError, UserError, ends_in_a_line
 
 

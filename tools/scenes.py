@@ -1,6 +1,6 @@
 """Synthetic scenes, drawn: a camera wanders over a photograph, jointed figures wander before it.
 
-Drawn from names as `selfseg.data.draws` does: the same settings give the same pixels anywhere.
+Drawn from names as `selfseg.data.reading.draws` does: the same settings, the same pixels anywhere.
 """
 
 import math
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from selfseg.data.draws import permutation, uniforms
+from selfseg.data.reading.draws import permutation, uniforms
 from selfseg.errors import UserError
 
 Image = UInt8[np.ndarray, "h w 3"]

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from selfseg import storage
-from selfseg.data.growing import MEGABYTE
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.growing import MEGABYTE
 from selfseg.errors import UsageError, ends_in_a_line
 from selfseg.runtime.ingest import Job, Outcome, ingest
 

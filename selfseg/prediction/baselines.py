@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.pairs import Pair, on_grid
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.reading.pairs import Pair, on_grid
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.baselines import (
     BASELINES,

@@ -6,9 +6,9 @@ from typing import Self
 
 import numpy as np
 
-from selfseg.data.collection import Collection
-from selfseg.data.pairs import Pair, pairs_from, read_pair
-from selfseg.data.schema import IMAGE, MASK, decode_image, decode_mask
+from selfseg.data.format.schema import IMAGE, MASK, decode_image, decode_mask
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.pairs import Pair, pairs_from, read_pair
 from selfseg.errors import UserError
 from selfseg.prediction.sources import HOMOGRAPHY_GAP, Preparation, SourceFrame
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from selfseg.contracts import FramePairs
-from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, on_grid, to_batch
+from selfseg.data.reading.pairs import WHOLE_FRAME, Crop, Pair, on_grid, to_batch
 
 SIDE = 0.8
 """Side of a crop, as a share of the frame's."""

@@ -9,7 +9,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from selfseg.contracts import Detections, Detector
-from selfseg.data.pairs import WHOLE_FRAME, on_grid, still_pair
+from selfseg.data.reading.pairs import WHOLE_FRAME, on_grid, still_pair
 from selfseg.errors import UsageError
 from selfseg.evaluation.boxes import Box
 from selfseg.prediction.segment import Masked, ModelSegmenter, Segmenter

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import TextColumn
 
 from selfseg import storage
-from selfseg.data.sources import slug
+from selfseg.data.ingest.sources import slug
 from selfseg.evaluation.scores import Score, Scores
 from selfseg.evaluation.thresholds import COARSE_GRID, GRID, Thresholds, best_threshold
 from selfseg.prediction.baselines import SUPERVISED

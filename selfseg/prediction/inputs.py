@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from selfseg import storage
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import find_collection
-from selfseg.data.schema import MASK
-from selfseg.data.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
+from selfseg.data.format.manifest import find_collection
+from selfseg.data.format.schema import MASK
+from selfseg.data.ingest.videos import IMAGE_SUFFIXES, VIDEO_SUFFIXES, video_paths
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from selfseg.prediction.collection_source import CollectionSource
 from selfseg.prediction.sources import RemoteSource, Source, local_source

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.contracts import Detections
-from selfseg.data.schema import encode_image, encode_mask
+from selfseg.data.format.schema import encode_image, encode_mask
 from selfseg.errors import UserError
 from selfseg.evaluation.boxes import clipped
 from selfseg.evaluation.protocols import binary_mask

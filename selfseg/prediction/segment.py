@@ -11,8 +11,8 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from selfseg.contracts import FramePairs, View
-from selfseg.data.motion import resize as resize_image
-from selfseg.data.pairs import WHOLE_FRAME, Crop, Pair, still_pair
+from selfseg.data.ingest.motion import resize as resize_image
+from selfseg.data.reading.pairs import WHOLE_FRAME, Crop, Pair, still_pair
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.thresholds import FIXED, with_even_odds
 from selfseg.experiment import Model

@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from selfseg import storage
-from selfseg.data.decoding import BrokenVideoError
-from selfseg.data.ingesting import IngestSettings, MovingFrame, moving_frames
-from selfseg.data.motion import Motion
-from selfseg.data.pairs import CameraModel, Pair, camera_fields
-from selfseg.data.schema import decode_image
-from selfseg.data.videos import Video, open_video
+from selfseg.data.format.schema import decode_image
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.decoding import BrokenVideoError
+from selfseg.data.ingest.motion import Motion
+from selfseg.data.ingest.samples import MovingFrame, moving_frames
+from selfseg.data.ingest.videos import Video, open_video
+from selfseg.data.reading.pairs import CameraModel, Pair, camera_fields
 from selfseg.errors import UserError
 from selfseg.prediction.truth import Truth
 

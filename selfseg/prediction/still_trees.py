@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfseg.data.videos import frame_paths
+from selfseg.data.ingest.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.sources import LocalSource
 from selfseg.prediction.truth import Truth, bright

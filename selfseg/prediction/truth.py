@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from selfseg.data.decoding import BrokenVideoError
+from selfseg.data.ingest.decoding import BrokenVideoError
 
 Pixels = UInt8[np.ndarray, "h w"] | UInt8[np.ndarray, "h w 3"]
 """Grey levels, indices into a palette, or RGB."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from selfseg.data.videos import frame_paths
+from selfseg.data.ingest.videos import frame_paths
 from selfseg.errors import UserError
 from selfseg.prediction.sources import LocalSource
 from selfseg.prediction.truth import Mask, Pixels, Truth, bright, by_stem, grey, labelled

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import track
 
 from selfseg.contracts import Detector, View
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from selfseg.experiment import Model, load_model
 from selfseg.prediction.detection import object_segmenter

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from selfseg.contracts import View
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.experiment import Model
 from selfseg.prediction.collection_source import CollectionSource
 from selfseg.prediction.detection import DetectorSegmenter, Looked, looked_at

@@ -7,8 +7,8 @@ from typing import Any
 
 from selfseg import storage
 from selfseg.config import dotted
-from selfseg.data.manifest import load_manifest
-from selfseg.data.subsets import chosen_videos
+from selfseg.data.format.manifest import load_manifest
+from selfseg.data.reading.subsets import chosen_videos
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting.collect import read_facts
 from selfseg.training.checkpoint import read_course

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import track
 
 from selfseg.contracts import View
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from selfseg.experiment import Model, load_model, round_ends
 from selfseg.prediction.segment import model_segmenter

@@ -7,9 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from selfseg import storage
-from selfseg.data.collection import Collection, Record
-from selfseg.data.lookup import find_sample
-from selfseg.data.schema import (
+from selfseg.data.format.schema import (
     IMAGE,
     MASK,
     META,
@@ -20,6 +18,8 @@ from selfseg.data.schema import (
     encode_lossless,
     forward_part,
 )
+from selfseg.data.reading.collection import Collection, Record
+from selfseg.data.reading.lookup import find_sample
 from selfseg.errors import UsageError
 from selfseg.ops.camera import quadratic_flow
 from selfseg.ops.colours import flow_image, overlay

@@ -16,19 +16,20 @@ import ray
 from rich.console import Console
 
 from selfseg import storage
-from selfseg.data.growing import differences, grown, new_videos, newly_skipped, require_alike
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import Manifest, SkippedEntry, VideoEntry, load_manifest, newest_id
-from selfseg.data.sources import SourceVideo, distinct, first_mask, inspect, leave_out
-from selfseg.data.spooling import STRETCH_FRAMES, Ledger, unspool
-from selfseg.data.videos import still_paths, video_paths
-from selfseg.data.writing import (
-    commit,
-    deal,
-    publish_catalogue,
-    publish_shard,
-    refuse_strangers,
+from selfseg.data.format.holdings import refuse_strangers
+from selfseg.data.format.manifest import (
+    Manifest,
+    SkippedEntry,
+    VideoEntry,
+    load_manifest,
+    newest_id,
 )
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.growing import differences, grown, new_videos, newly_skipped, require_alike
+from selfseg.data.ingest.sources import SourceVideo, distinct, first_mask, inspect, leave_out
+from selfseg.data.ingest.spooling import STRETCH_FRAMES, Ledger, unspool
+from selfseg.data.ingest.videos import still_paths, video_paths
+from selfseg.data.ingest.writing import commit, deal, publish_catalogue, publish_shard
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import bar

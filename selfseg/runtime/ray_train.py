@@ -11,12 +11,12 @@ import torch.distributed as dist
 
 from selfseg import storage
 from selfseg.contracts import FramePairs, Method
-from selfseg.data.collection import Collection
-from selfseg.data.following import Follower
-from selfseg.data.loader import batches
-from selfseg.data.manifest import SHOWN_DIGITS, manifest_url, newest_id
-from selfseg.data.order import share_of
-from selfseg.data.quarantine import Quarantine
+from selfseg.data.format.manifest import SHOWN_DIGITS, manifest_url, newest_id
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.following import Follower
+from selfseg.data.reading.loader import batches
+from selfseg.data.reading.order import share_of
+from selfseg.data.reading.quarantine import Quarantine
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect

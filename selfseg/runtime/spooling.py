@@ -16,12 +16,12 @@ import cv2
 import ray
 from rich.console import Console
 
-from selfseg.data.decoding import BrokenVideoError
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import SkippedEntry
-from selfseg.data.sources import SourceVideo
-from selfseg.data.spooling import Ledger, spool, spool_url, spooled, survey
-from selfseg.data.stretches import Stretch, Survey, stretches
+from selfseg.data.format.manifest import SkippedEntry
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.decoding import BrokenVideoError
+from selfseg.data.ingest.sources import SourceVideo
+from selfseg.data.ingest.spooling import Ledger, spool, spool_url, spooled, survey
+from selfseg.data.ingest.stretches import Stretch, Survey, stretches
 from selfseg.runtime.counting import Counter, bar
 from selfseg.runtime.tasks import each
 

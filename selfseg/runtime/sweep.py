@@ -15,7 +15,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from rich.console import Console
 
-from selfseg.data.draws import permutation
+from selfseg.data.reading.draws import permutation
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting import wording
 from selfseg.reporting.curves import read_clock

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.reporting.curves import read_clock
 from selfseg.runtime import ray_train
 from selfseg.runtime.launch import gpus_for

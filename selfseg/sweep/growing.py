@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
-from selfseg.data.manifest import Manifest, VideoEntry
-from selfseg.data.subsets import chosen_videos
+from selfseg.data.format.manifest import Manifest, VideoEntry
+from selfseg.data.reading.subsets import chosen_videos
 from selfseg.sweep.plan import Trial
 from selfseg.sweep.results import Result, table_of
 

@@ -2,8 +2,8 @@
 
 from selfseg import storage
 from selfseg.config import Config
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import SHOWN_DIGITS, resolve
+from selfseg.data.format.manifest import SHOWN_DIGITS, resolve
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError
 from selfseg.sweep.results import read_kept, write_kept
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 import selfseg
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
 from selfseg.experiment import ExperimentConfig
 
 PACKAGE = Path(selfseg.__file__).parent

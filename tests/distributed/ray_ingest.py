@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from cluster.local_cluster import HOST, STORE_BYTES, free_port
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
 from selfseg.runtime.ingest import Job, ingest
 
 SETTINGS = IngestSettings(height=32, gaps=(1, 2), background="median")

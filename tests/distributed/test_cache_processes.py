@@ -1,4 +1,4 @@
-"""One cache folder for many processes, some of which are killed; see tests/unit/data/test_cache."""
+"""One cache for many processes, some of them killed; see tests/unit/data/reading/test_cache."""
 
 import hashlib
 import multiprocessing
@@ -15,13 +15,13 @@ import filelock
 import pytest
 
 from selfseg import storage
-from selfseg.data import cache
-from selfseg.data.cache import CacheFull, fetch, lease
+from selfseg.data.reading import cache
+from selfseg.data.reading.cache import CacheFull, fetch, lease
 
 pytestmark = pytest.mark.distributed
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["selfseg.data.cache"])
+SERVER.set_forkserver_preload(["selfseg.data.reading.cache"])
 SIZE = 100_000
 Object = tuple[str, str, int]
 

@@ -15,13 +15,13 @@ import torch
 
 from selfseg import storage
 from selfseg.contracts import FramePairs
-from selfseg.data import loader
-from selfseg.data.cache import fetch
-from selfseg.data.collection import Collection
-from selfseg.data.following import Follower
-from selfseg.data.loader import batches
-from selfseg.data.manifest import shard_url
-from selfseg.data.reading import DataConfig
+from selfseg.data.format.manifest import shard_url
+from selfseg.data.reading import loader
+from selfseg.data.reading.cache import fetch
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.following import Follower
+from selfseg.data.reading.loader import batches
+from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
 from tests.exact_collection import write_collection
 from tests.reading import samples_of
@@ -37,7 +37,7 @@ CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, blo
 STEPS = 6
 SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["selfseg.data.loader"])
+SERVER.set_forkserver_preload(["selfseg.data.reading.loader"])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from selfseg.data.manifest import load_manifest
+from selfseg.data.format.manifest import load_manifest
 from selfseg.errors import UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ingest import ingest

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 
 from selfseg import storage
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import Manifest, load_manifest, newest_id
-from selfseg.data.schema import IMAGE
+from selfseg.data.format.manifest import Manifest, load_manifest, newest_id
+from selfseg.data.format.schema import IMAGE
+from selfseg.data.reading.collection import Collection
 from selfseg.runtime import ingest
 from tests.synthetic import moving_disc, write_masks, write_video
 from tools.shard_videos import main

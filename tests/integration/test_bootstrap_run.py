@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from selfseg.contracts import FramePairs
-from selfseg.data.collection import Collection
-from selfseg.data.loader import batches
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.loader import batches
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig, begin, build_method, load_model, round_checkpoint
 from selfseg.prediction.subjects import Subject

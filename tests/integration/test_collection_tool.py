@@ -10,9 +10,9 @@ import pytest
 
 from selfseg import storage
 from selfseg.cli import main as selfseg
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import LATEST, load_manifest, newest_id
-from selfseg.data.schema import IMAGE
+from selfseg.data.format.manifest import LATEST, load_manifest, newest_id
+from selfseg.data.format.schema import IMAGE
+from selfseg.data.reading.collection import Collection
 from tests.catalogued import add_catalogue
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc

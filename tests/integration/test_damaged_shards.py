@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from selfseg import storage
-from selfseg.data.cache import cache_folder
-from selfseg.data.collection import Collection
-from selfseg.data.damage import DamagedShard
-from selfseg.data.index import IndexEntry, Span, dump_index, parse_index
-from selfseg.data.manifest import ShardEntry, commit_manifest, index_url, shard_url
+from selfseg.data.format.damage import DamagedShard
+from selfseg.data.format.index import IndexEntry, Span, dump_index, parse_index
+from selfseg.data.format.manifest import ShardEntry, commit_manifest, index_url, shard_url
+from selfseg.data.reading.cache import cache_folder
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from tests.exact_collection import damage, write_collection
 from tests.integration.broken_network import Fault, Proxy

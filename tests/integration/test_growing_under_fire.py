@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from selfseg import storage
-from selfseg.data import writing
-from selfseg.data.collection import Collection
-from selfseg.data.growing import grown
-from selfseg.data.loader import batches
-from selfseg.data.manifest import Manifest, commit_manifest, load_manifest, newest_id
-from selfseg.data.writing import commit
+from selfseg.data.format.manifest import Manifest, commit_manifest, load_manifest, newest_id
+from selfseg.data.ingest import writing
+from selfseg.data.ingest.growing import grown
+from selfseg.data.ingest.writing import commit
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.loader import batches
 from selfseg.errors import UsageError, UserError
 from tests.exact_collection import write_collection
 from tests.reading import samples_of

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from selfseg.contracts import FramePairs
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import lineage
-from selfseg.data.schema import IMAGE
+from selfseg.data.format.manifest import lineage
+from selfseg.data.format.schema import IMAGE
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import ExperimentConfig
 from selfseg.reporting import results

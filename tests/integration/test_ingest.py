@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from selfseg import storage
-from selfseg.data import schema
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import Manifest, load_manifest, manifest_url
+from selfseg.data.format import schema
+from selfseg.data.format.manifest import Manifest, load_manifest, manifest_url
+from selfseg.data.reading.collection import Collection
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
 from tests.unit.nets.published import raft_that_sees
 from tools.shard_videos import main

@@ -7,8 +7,8 @@ import pytest
 import ray
 from scenes import CANVAS, Settings, camera_path, photograph, scene, seen
 
-from selfseg.data import schema
-from selfseg.data.collection import Collection
+from selfseg.data.format import schema
+from selfseg.data.reading.collection import Collection
 from tools import make_scenes, shard_videos
 
 pytestmark = pytest.mark.distributed

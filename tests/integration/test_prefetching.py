@@ -17,15 +17,15 @@ import torch
 
 from selfseg import storage
 from selfseg.contracts import FramePairs
-from selfseg.data import cache
-from selfseg.data import collection as module
-from selfseg.data.collection import Collection, Record
-from selfseg.data.damage import DamagedShard
-from selfseg.data.loader import batches
-from selfseg.data.manifest import ShardEntry, shard_url
-from selfseg.data.pairs import PairAddress, read_pair
-from selfseg.data.reading import DataConfig, readable, reading_order
-from selfseg.data.schema import IMAGE, decode_image, forward_part, sample_key, split_key
+from selfseg.data.format.damage import DamagedShard
+from selfseg.data.format.manifest import ShardEntry, shard_url
+from selfseg.data.format.schema import IMAGE, decode_image, forward_part, sample_key, split_key
+from selfseg.data.reading import cache
+from selfseg.data.reading import collection as module
+from selfseg.data.reading.collection import Collection, Record
+from selfseg.data.reading.loader import batches
+from selfseg.data.reading.pairs import PairAddress, read_pair
+from selfseg.data.reading.selection import DataConfig, readable, reading_order
 from tests.exact_collection import write_collection
 from tests.integration.s3_events import noting
 from tests.synthetic import moving_disc

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from selfseg.contracts import Detector, FramePairs
-from selfseg.data.collection import Collection
-from selfseg.data.loader import batches
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.loader import batches
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, load_model
 from selfseg.training import checkpoint, run_folder, session

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from selfseg import storage
-from selfseg.data.collection import Collection
-from selfseg.data.loader import batches
-from selfseg.data.manifest import shard_url
-from selfseg.data.reading import DataConfig
+from selfseg.data.format.manifest import shard_url
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.loader import batches
+from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
 from selfseg.stores import s3_client
 from tests.exact_collection import write_collection

@@ -16,7 +16,7 @@ from data_bench.growth import Cost
 from data_bench.reading import BATCH, Reading
 from data_bench.showing import comparison_table, drawing, reasons
 
-from selfseg.data.schema import decode_image, sample_key
+from selfseg.data.format.schema import decode_image, sample_key
 
 PROGRAM = Path(__file__).parents[2] / "tools" / "bench_data.py"
 FRAMES = 3 * BATCH

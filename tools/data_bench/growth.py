@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 
 from data_bench.selfseg_shards import VIDEO, Held, commit, describe, order_of
 
-from selfseg.data.collection import Collection
-from selfseg.data.index import IndexEntry, Span
-from selfseg.data.manifest import shard_url
-from selfseg.data.schema import IMAGE, sample_key
+from selfseg.data.format.index import IndexEntry, Span
+from selfseg.data.format.manifest import shard_url
+from selfseg.data.format.schema import IMAGE, sample_key
+from selfseg.data.reading.collection import Collection
 
 SAMPLE_BYTES = 137_000
 ZEROS = zlib.crc32(bytes(SAMPLE_BYTES))

@@ -21,11 +21,9 @@ from data_bench.reading import (
 )
 from torch.utils.data import DataLoader, Dataset
 
-from selfseg.data.catalogue import Stretch, stretches
-from selfseg.data.collection import Collection
-from selfseg.data.index import IndexEntry, dump_index
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import (
+from selfseg.data.format.catalogue import Stretch, stretches
+from selfseg.data.format.index import IndexEntry, dump_index, index_tar
+from selfseg.data.format.manifest import (
     Manifest,
     ShardEntry,
     VideoEntry,
@@ -33,11 +31,13 @@ from selfseg.data.manifest import (
     index_url,
     shard_url,
 )
-from selfseg.data.order import Order
-from selfseg.data.prefetch import prefetching
-from selfseg.data.reading import DataConfig
-from selfseg.data.schema import IMAGE, sample_key
-from selfseg.data.writing import index_tar, publish_catalogue
+from selfseg.data.format.schema import IMAGE, sample_key
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.writing import publish_catalogue
+from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.order import Order
+from selfseg.data.reading.prefetch import prefetching
+from selfseg.data.reading.selection import DataConfig
 
 VIDEO = "frames-00000000"
 LAST_STEP = 2**62

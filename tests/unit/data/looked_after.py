@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from selfseg import storage
-from selfseg.data.manifest import Manifest, commit_manifest, load_manifest, newest_id
-from selfseg.data.mending import mending
-from selfseg.data.verifying import Finding, read_states, verify
+from selfseg.data.care.mending import mending
+from selfseg.data.care.verifying import Finding, read_states, verify
+from selfseg.data.format.manifest import Manifest, commit_manifest, load_manifest, newest_id
 from tests.synthetic import moving_disc
 
 SCENES = {"swan": moving_disc(7), "car": moving_disc(4, seed=5, pan=(1, 0))}

@@ -1,6 +1,6 @@
 """What a step sees of collections that are as small as they can be."""
 
-from selfseg.data.reading import DataConfig
+from selfseg.data.reading.selection import DataConfig
 
 CONFIG = DataConfig(
     height=24,

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from selfseg.contracts import Detections, FramePairs, View
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import Manifest
-from selfseg.data.sources import SourceVideo, inspect
-from selfseg.data.spooling import spool, spool_url
-from selfseg.data.writing import commit, deal, publish_shard
+from selfseg.data.format.manifest import Manifest
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.sources import SourceVideo, inspect
+from selfseg.data.ingest.spooling import spool, spool_url
+from selfseg.data.ingest.writing import commit, deal, publish_shard
 
 
 class FastIsForeground:

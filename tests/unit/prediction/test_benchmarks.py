@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.protocols import ANNOTATED_FRAMES, INNER_FRAMES, STILLS
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out

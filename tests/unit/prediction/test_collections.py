@@ -7,10 +7,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from selfseg.data.collection import Collection
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.schema import decode_image, encode_image
-from selfseg.data.videos import frame_paths
+from selfseg.data.format.schema import decode_image, encode_image
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.videos import frame_paths
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from selfseg.prediction.benchmarks import find_benchmark
 from selfseg.prediction.evaluate import evaluate

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from selfseg.contracts import FramePairs
-from selfseg.data.pairs import WHOLE_FRAME, Crop, still_pair
+from selfseg.data.reading.pairs import WHOLE_FRAME, Crop, still_pair
 from selfseg.prediction.crops import AUGMENTED, averaged
 
 GRID = (40, 60)

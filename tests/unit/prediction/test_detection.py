@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from selfseg.cli import main
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
 from selfseg.errors import UsageError
 from selfseg.evaluation.thresholds import Thresholds
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out

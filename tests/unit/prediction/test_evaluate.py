@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from selfseg.data.videos import frame_paths
+from selfseg.data.ingest.videos import frame_paths
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.baselines import BASELINES
 from selfseg.evaluation.protocols import INNER_FRAMES, score_frame

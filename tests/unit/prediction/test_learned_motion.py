@@ -1,6 +1,6 @@
 import numpy as np
 
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
 from selfseg.prediction.sources import Preparation, local_source
 from tests.synthetic import moving_disc, write_frames
 from tests.unit.nets.published import raft_that_sees

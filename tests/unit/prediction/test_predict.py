@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from selfseg import storage
-from selfseg.data.schema import decode_image, decode_mask
-from selfseg.data.videos import open_video
+from selfseg.data.format.schema import decode_image, decode_mask
+from selfseg.data.ingest.videos import open_video
 from selfseg.errors import UsageError, UserError
 from selfseg.evaluation.metrics import region_similarity
 from selfseg.prediction.predict import Summary, predict

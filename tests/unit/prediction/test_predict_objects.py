@@ -12,7 +12,7 @@ import torch
 from pycocotools.coco import COCO
 from rich.console import Console
 
-from selfseg.data.schema import decode_image, decode_mask
+from selfseg.data.format.schema import decode_image, decode_mask
 from selfseg.errors import UsageError
 from selfseg.prediction.predict import Summary, predict
 from tests.synthetic import write_frames

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from selfseg import storage
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.motion import measure
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.motion import measure
 from selfseg.errors import UserError
 from selfseg.prediction.inputs import find_sources
 from selfseg.prediction.sources import Preparation, local_source
@@ -47,7 +47,7 @@ def test_frames_that_are_asked_for_alone_have_the_motion_that_they_have_among_al
         measured.append(arguments)
         return measure(*arguments)
 
-    monkeypatch.setattr("selfseg.data.ingesting.measure", counting)
+    monkeypatch.setattr("selfseg.data.ingest.samples.measure", counting)
     (frame,) = source.only(frozenset({3})).frames(prepared(1, 2))
     assert frame.number == 3
     assert len(measured) == 4  # to 4 and 5, from 1 and 2

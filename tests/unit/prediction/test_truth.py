@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from selfseg.data.decoding import BrokenVideoError
+from selfseg.data.ingest.decoding import BrokenVideoError
 from selfseg.prediction.truth import Truth, bright, by_stem
 from tests.unit.prediction.trees import SIZE, block, write_labels, write_picture
 

@@ -6,8 +6,8 @@ import torch
 
 from selfseg import storage
 from selfseg.contracts import Detections, FramePairs, Phase, View
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import shard_url
+from selfseg.data.format.manifest import shard_url
+from selfseg.data.format.settings import IngestSettings
 from selfseg.errors import UserError
 from selfseg.reporting import gallery
 from selfseg.reporting.gallery import hang

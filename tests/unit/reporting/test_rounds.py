@@ -6,8 +6,8 @@ import torch
 
 from selfseg import storage
 from selfseg.contracts import FramePairs, Phase, View
-from selfseg.data.collection import Collection
-from selfseg.data.ingesting import IngestSettings
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.reading.collection import Collection
 from selfseg.evaluation.metrics import region_similarity
 from selfseg.experiment import ExperimentConfig, Model
 from selfseg.methods.dystab.bootstrap import Bootstrap

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from selfseg.cli import main
-from selfseg.data.collection import Collection
-from selfseg.data.schema import PairMeta
+from selfseg.data.format.schema import PairMeta
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError
 from selfseg.ops.colours import flow_image
 from selfseg.reporting.sample import CAPTION_ROWS, show_sample

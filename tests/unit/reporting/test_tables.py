@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from selfseg.cli import main
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import Manifest, VideoEntry, commit_manifest
+from selfseg.data.format.manifest import Manifest, VideoEntry, commit_manifest
+from selfseg.data.format.settings import IngestSettings
 from selfseg.errors import UsageError, UserError
 from selfseg.experiment import read_recipe
 from selfseg.reporting.lines import Cell, Line

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from selfseg.data.ingesting import IngestSettings
-from selfseg.data.manifest import Manifest, VideoEntry
-from selfseg.data.subsets import chosen_videos
+from selfseg.data.format.manifest import Manifest, VideoEntry
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.reading.subsets import chosen_videos
 from selfseg.reporting.sweep_growing import growing
 from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared

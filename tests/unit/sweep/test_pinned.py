@@ -2,8 +2,8 @@
 
 import pytest
 
-from selfseg.data.collection import Collection
-from selfseg.data.manifest import newest_id
+from selfseg.data.format.manifest import newest_id
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError
 from selfseg.sweep.pinned import pin, pinned
 from tests.exact_collection import write_collection

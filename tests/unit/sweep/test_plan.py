@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from selfseg.data.loader import DataConfig
+from selfseg.data.reading.loader import DataConfig
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, read_recipe
 from selfseg.sweep import plan as sweep_plan

@@ -13,7 +13,7 @@ import torch
 from ray.tune.schedulers import ASHAScheduler
 from rich.console import Console
 
-from selfseg.data.collection import Collection
+from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
 from selfseg.runtime.sweep import Watch, scheduler, submitted

@@ -1,0 +1,213 @@
+"""Whether a collection is what its manifests say, down to the last byte; and mending what is not.
+
+Looked at are
+    the chain       the manifests that a state grew from
+    the objects     shards, indexes, catalogues and backgrounds against their SHA-256
+    the samples     each part against its CRC-32, each index against its tar, each catalogue
+                    against the indexes, and whether every frame of every video is there once
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from selfseg import storage
+from selfseg.data.care.mending import Mend
+from selfseg.data.care.shard_check import Fault, check_object, check_shard
+from selfseg.data.format.catalogue import Stretch, parse_catalogue
+from selfseg.data.format.holdings import (
+    Holding,
+    background_holdings,
+    catalogue_holdings,
+    manifest_holding,
+    several_at_once,
+    shard_holdings,
+)
+from selfseg.data.format.manifest import LATEST, MANIFEST, Manifest, ShardEntry, load_manifest
+from selfseg.data.format.schema import sample_key
+from selfseg.errors import UserError
+
+Held = dict[str, tuple[Stretch, ...] | None]
+"""Samples of each shard, by its name; None: its index cannot be read."""
+
+FROM_THE_START = "it was written so, and no copy can mend it"
+
+UNSEEN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be.
+
+    name: of the object, relative to the collection; "": of no single one
+    cause: what is wrong, with the samples that are hit
+    mended: how it was put right; None: it was not
+    """
+
+    name: str
+    cause: str
+    mended: str | None = None
+
+
+class Tally:
+    """Which samples of a state have been met, and in which shard; four bytes for each."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Expect every frame of every video once."""
+        self._places = {
+            video.id: np.full(video.frames, UNSEEN, np.int32) for video in manifest.videos
+        }
+        self._shards = {shard.name: number for number, shard in enumerate(manifest.shards)}
+        self._names = [shard.name for shard in manifest.shards]
+
+    def add(self, shard: str, held: Iterable[Stretch]) -> Iterator[str]:
+        """Take note of the samples of a shard; yield what is wrong with them, by key.
+
+        A shard that is only part of an earlier state is left alone.
+        """
+        number = self._shards.get(shard)
+        if number is None:
+            return
+        for stretch in held:
+            places = self._places.get(stretch.video_id, np.zeros(0, np.int32))
+            for frame in range(stretch.frame, stretch.frame + stretch.frames):
+                key = sample_key(stretch.video_id, frame)
+                if not 0 <= frame < len(places):
+                    yield f"{key}: no sample that the manifest counts"
+                elif places[frame] != UNSEEN:
+                    yield f"{key}: is in shards/{self._names[places[frame]]}.tar already"
+                else:
+                    places[frame] = number
+
+    def unseen(self) -> Iterator[str]:
+        """Yield which frames have not been met, video by video."""
+        for video, places in self._places.items():
+            missing = np.flatnonzero(places == UNSEEN).tolist()
+            if missing:
+                more = f", and {len(missing) - 1} more of its frames" if missing[1:] else ""
+                yield f"{video}: no shard holds frame {missing[0]}{more}"
+
+
+def read_states(
+    collection: str, manifest_id: str, mend: Mend | None
+) -> tuple[list[Manifest], list[Finding]]:
+    """Return a state of a collection, and those it grew from as far as they can be read.
+
+    Args:
+        collection: where it lies.
+        manifest_id: of the state.
+        mend: is asked to put damaged manifests right; None: only look.
+
+    Returns:
+        The states, newest first, and what is wrong with their manifests.
+
+    Raises:
+        StorageError: the collection is out of reach.
+    """
+    states: list[Manifest] = []
+    findings: list[Finding] = []
+    following: str | None = manifest_id
+    while following is not None:
+        holding = manifest_holding(following)
+        if not MANIFEST.fullmatch(holding.name):
+            findings.append(Finding(LATEST, f"names no manifest, but {following!r}"))
+            break
+        found = _checked_object(collection, mend, holding)
+        findings += found
+        if any(finding.mended is None for finding in found):
+            break
+        states.append(load_manifest(collection, following))
+        following = states[-1].parent
+    return states, findings
+
+
+def shards_of(states: Iterable[Manifest]) -> list[ShardEntry]:
+    """Return the shards that states name, each once."""
+    return list(dict.fromkeys(shard for state in states for shard in state.shards))
+
+
+def verify(
+    collection: str,
+    states: Sequence[Manifest],
+    *,
+    mend: Mend | None,
+    report: Callable[[int], None],
+) -> Iterator[Finding]:
+    """Yield what is wrong with what states of a collection name.
+
+    Args:
+        collection: where it lies.
+        states: see `read_states`; the first is to hold every frame of every video once.
+        mend: is asked to put damaged objects right, which are then checked again; None: only look.
+        report: told the bytes of shards read so far, now and then.
+
+    Raises:
+        StorageError: the collection is out of reach.
+    """
+    if not states:
+        return
+    tally, done = Tally(states[0]), 0
+    held: Held = {}
+    check = partial(_checked_shard, collection, mend)
+    for shard, (findings, there) in several_at_once(check, shards_of(states)):
+        yield from findings
+        held[shard.name] = there
+        tar, _ = shard_holdings(shard)
+        yield from (Finding(tar.name, cause) for cause in tally.add(shard.name, there or ()))
+        done += shard.size
+        report(done)
+    if None not in held.values():  # otherwise these are but a consequence of what was named
+        yield from (Finding("", cause) for cause in tally.unseen())
+    # Only now are all indexes mended that can be, from which a catalogue is made anew.
+    look = partial(_checked_object, collection, mend)
+    catalogues = dict.fromkeys(one for state in states for one in catalogue_holdings(state))
+    for catalogue, found in several_at_once(look, catalogues):
+        yield from found or _other_samples(collection, catalogue, held)
+    images = dict.fromkeys(one for state in states for one in background_holdings(state))
+    for _, found in several_at_once(look, images):
+        yield from found
+
+
+def _checked_shard(
+    collection: str, mend: Mend | None, shard: ShardEntry
+) -> tuple[list[Finding], tuple[Stretch, ...] | None]:
+    """Return what is wrong with a shard or was, and its samples as it is now."""
+    checked = check_shard(collection, shard)
+    findings = [_finding(fault, mend) for fault in checked.faults]
+    if any(finding.mended for finding in findings):
+        # What was put right may show what could not be seen before.
+        checked = check_shard(collection, shard)
+        named = {finding.name for finding in findings if not finding.mended}
+        again = [fault for fault in checked.faults if fault.holding.name not in named]
+        findings += [_finding(fault, None) for fault in again]
+    return findings, checked.held
+
+
+def _checked_object(collection: str, mend: Mend | None, holding: Holding) -> list[Finding]:
+    fault = check_object(collection, holding)
+    return [_finding(fault, mend)] if fault else []
+
+
+def _finding(fault: Fault, mend: Mend | None) -> Finding:
+    """Report a fault, put right if possible."""
+    name = fault.holding.name
+    if not fault.replaceable:
+        return Finding(name, f"{fault.cause}; {FROM_THE_START}")
+    if mend is None:
+        return Finding(name, fault.cause)
+    try:
+        return Finding(name, fault.cause, mend(fault.holding))
+    except UserError as error:
+        return Finding(name, f"{fault.cause}; {error}")
+
+
+def _other_samples(collection: str, catalogue: Holding, held: Held) -> Iterator[Finding]:
+    """Yield the shards of which an intact catalogue tells something else than their indexes."""
+    told = parse_catalogue(storage.read(catalogue.at(collection)))
+    for shard, listed in told.items():
+        there = held.get(shard)
+        if there is not None and tuple(listed) != there:
+            cause = f"tells of shards/{shard}.tar other samples than its index; {FROM_THE_START}"
+            yield Finding(catalogue.name, cause)

@@ -1,0 +1,159 @@
+"""Which samples the shards of a collection hold, and which parts: all that planning a run takes.
+
+Beside the indexes, which also say where every part lies, it is small: neighbouring frames of a
+video stand in a line together. The command that adds shards to a collection writes one:
+
+    {"parts": [["backward_1.png", "forward_1.png", "image.jpg", "meta.json"], ...],
+     "shards": {"<name>": [["bear-0f3a9c21", 0, 8, 0], ...], ...}}
+
+A stretch is a video's id, its first frame, how many frames there are, and the number of the set
+of parts that each has.
+"""
+
+import json
+from bisect import bisect_right
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from selfseg.data.format.index import IndexEntry
+from selfseg.data.format.schema import sample_key, split_key
+
+
+class Stretch(NamedTuple):
+    """Consecutive frames of one video, in one shard, with parts of the same names."""
+
+    video_id: str
+    frame: int
+    frames: int
+    parts: tuple[str, ...]
+
+
+def stretches(entries: Iterable[IndexEntry]) -> list[Stretch]:
+    """Return what a shard holds, in its order."""
+    found: list[Stretch] = []
+    for entry in entries:
+        video_id, frame = split_key(entry.key)
+        parts = tuple(sorted(entry.parts))
+        last = found[-1] if found else None
+        if last and last == (video_id, frame - last.frames, last.frames, parts):
+            found[-1] = last._replace(frames=last.frames + 1)
+        else:
+            found.append(Stretch(video_id, frame, 1, parts))
+    return found
+
+
+def repeated(held: Iterable[Stretch]) -> str | None:
+    """Return the key of a sample that is held more than once; None: each is there once."""
+    rising = sorted(held, key=lambda stretch: (stretch.video_id, stretch.frame))
+    for before, after in pairwise(rising):
+        if before.video_id == after.video_id and after.frame < before.frame + before.frames:
+            return sample_key(after.video_id, after.frame)
+    return None
+
+
+def dump_catalogue(shards: Mapping[str, Sequence[Stretch]]) -> bytes:
+    """Write what these shards hold; equal shards give equal bytes."""
+    kinds = sorted({stretch.parts for held in shards.values() for stretch in held})
+    number = {parts: index for index, parts in enumerate(kinds)}
+    lines = {
+        name: [[*stretch[:3], number[stretch.parts]] for stretch in shards[name]]
+        for name in sorted(shards)
+    }
+    return json.dumps({"parts": kinds, "shards": lines}, separators=(",", ":")).encode() + b"\n"
+
+
+def parse_catalogue(data: bytes) -> dict[str, list[Stretch]]:
+    """Read what shards hold, by their names.
+
+    Raises:
+        ValueError: `data` is not a catalogue.
+    """
+    try:
+        found = json.loads(data)
+        kinds = [tuple(parts) for parts in found["parts"]]
+        return {
+            name: [
+                Stretch(video, frame, frames, kinds[kind]) for video, frame, frames, kind in held
+            ]
+            for name, held in found["shards"].items()
+        }
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"not a catalogue of shards: {error}") from None
+
+
+class Catalogue:
+    """The samples of a collection by their ordinals: shard by shard, in the manifest's order.
+
+    Takes some ten bytes a sample, which every process that reads the collection holds.
+    """
+
+    def __init__(self, shards: Iterable[Sequence[Stretch]]) -> None:
+        """List what these shards hold."""
+        held = [stretch for shard in shards for stretch in shard]
+        self._ids = sorted({stretch.video_id for stretch in held})
+        self._kinds = sorted({stretch.parts for stretch in held})
+        lengths = [stretch.frames for stretch in held]
+        starts = np.cumsum([0, *lengths])[:-1]
+        number = {video_id: index for index, video_id in enumerate(self._ids)}
+        kind = {parts: index for index, parts in enumerate(self._kinds)}
+        self._video = np.repeat(np.array([number[s.video_id] for s in held], np.int32), lengths)
+        self._kind = np.repeat(np.array([kind[s.parts] for s in held], np.int16), lengths)
+        first = np.array([s.frame for s in held], np.int64) - starts
+        self._frame = (np.arange(sum(lengths)) + np.repeat(first, lengths)).astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self._frame)
+
+    def sample(self, ordinal: int) -> tuple[str, int]:
+        """Return the id of a sample's video, and the number of its frame."""
+        return self._ids[self._video[ordinal]], int(self._frame[ordinal])
+
+    def key(self, ordinal: int) -> str:
+        """Return a sample's key."""
+        return sample_key(*self.sample(ordinal))
+
+    def find(self, video_id: str, frame: int) -> int | None:
+        """Return the ordinal of a video's frame; None: it is not there."""
+        span = self._spans.get(video_id)
+        if span is None:
+            return None
+        ordinals = self._sorted[span]
+        # Mostly all frames of a video are there, from the first.
+        if 0 <= frame < len(ordinals) and self._frame[ordinals[frame]] == frame:
+            return int(ordinals[frame])
+        place = bisect_right(ordinals, frame, key=self._frame.__getitem__) - 1
+        if place < 0 or self._frame[ordinals[place]] != frame:
+            return None
+        return int(ordinals[place])
+
+    def holds(self, part: str) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples have a part of this name."""
+        return np.array([part in parts for parts in self._kinds], np.bool_)[self._kind]
+
+    def of_videos(self, video_ids: Container[str]) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples are frames of these videos."""
+        return np.array([video in video_ids for video in self._ids], np.bool_)[self._video]
+
+    def frames_of(self, video_id: str) -> Int64[np.ndarray, " frames"]:
+        """Return the ordinals of a video's frames, in order; none of a video that is not there."""
+        return self._sorted[self._spans.get(video_id, slice(0))]
+
+    @cached_property
+    def _sorted(self) -> Int64[np.ndarray, " samples"]:
+        """Ordinals by video, then by frame."""
+        return np.lexsort((self._frame, self._video))
+
+    @cached_property
+    def _spans(self) -> dict[str, slice]:
+        """Where each video's frames are in `_sorted`."""
+        counts = np.bincount(self._video, minlength=len(self._ids)).tolist()
+        ends = list(accumulate(counts))
+        return {
+            video_id: slice(end - count, end)
+            for video_id, count, end in zip(self._ids, counts, ends, strict=True)
+        }

@@ -1,0 +1,170 @@
+"""Spooled videos into shards: dealt out, assembled, read back, published."""
+
+import hashlib
+import math
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from selfseg import storage
+from selfseg.data.format.catalogue import Stretch, dump_catalogue, stretches
+from selfseg.data.format.holdings import OURS, holdings, named
+from selfseg.data.format.index import dump_index, index_tar
+from selfseg.data.format.manifest import (
+    Manifest,
+    ShardEntry,
+    catalogue_url,
+    commit_manifest,
+    index_url,
+    load_manifest,
+    newest_id,
+    shard_url,
+)
+from selfseg.data.ingest.spooling import Ledger, Run
+from selfseg.errors import UsageError, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run, and the spooled file it lies in."""
+
+    url: str
+    run: Run
+
+
+def deal(spooled: Iterable[tuple[str, Ledger]], shard_bytes: int) -> list[list[Piece]]:
+    """Deal the runs of all videos to as few shards of about `shard_bytes` at most as they need.
+
+    Video after video is dealt out like cards, its runs in random order, so that every shard gets
+    its share of every video. The order is a function of the keys alone. Within a shard keys rise.
+    """
+    pieces = [
+        (_shuffle(ledger.video.id), _shuffle(run.key), Piece(url, run))
+        for url, ledger in spooled
+        for run in ledger.runs
+    ]
+    deck = [piece for _, _, piece in sorted(pieces, key=lambda entry: entry[:2])]
+    num_shards = math.ceil(sum(piece.run.size for piece in deck) / shard_bytes)
+    hands = [deck[first::num_shards] for first in range(num_shards)]
+    return [sorted(hand, key=lambda piece: piece.run.key) for hand in hands if hand]
+
+
+def _shuffle(name: str) -> bytes:
+    """Return what to sort names by to have them in an order that is random, and always the same."""
+    return hashlib.sha256(name.encode()).digest()
+
+
+def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry, list[Stretch]]:
+    """Assemble a shard here, read it back, then upload it and its index; say what it holds.
+
+    Raises:
+        UserError: what was read back is not what was computed.
+        StorageError: the collection cannot be read from or written to.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "shard.tar"
+        with path.open("wb") as file:
+            assemble(pieces, file)
+        sha256 = _read_back(path, pieces)
+        entries = index_tar(path)
+        index = dump_index(entries)
+        entry = ShardEntry(
+            name=sha256[:16],
+            samples=sum(piece.run.samples for piece in pieces),
+            size=path.stat().st_size,
+            sha256=sha256,
+            index_sha256=hashlib.sha256(index).hexdigest(),
+        )
+        storage.upload(path, shard_url(collection, entry.name))
+    storage.write(index_url(collection, entry.name), index)
+    return entry, stretches(entries)
+
+
+def publish_catalogue(
+    collection: str, shards: Iterable[tuple[ShardEntry, Sequence[Stretch]]]
+) -> str:
+    """Write what these shards hold under its SHA-256, which is returned."""
+    data = dump_catalogue({entry.name: held for entry, held in shards})
+    sha256 = hashlib.sha256(data).hexdigest()
+    storage.write(catalogue_url(collection, sha256), data)
+    return sha256
+
+
+def assemble(pieces: Iterable[Piece], file: BinaryIO) -> None:
+    """Join runs to one tar."""
+    for piece in pieces:
+        file.write(storage.read_range(piece.url, piece.run.offset, piece.run.size))
+    end = 2 * tarfile.BLOCKSIZE
+    file.write(bytes(end + -(file.tell() + end) % tarfile.RECORDSIZE))
+
+
+def commit(collection: str, manifest: Manifest) -> None:
+    """Publish a collection's first manifest, or its next, and remove what it took to get there.
+
+    Raises:
+        UsageError: someone else published another manifest here in the meantime.
+        UserError: someone else's tidying up took what this manifest names.
+    """
+    there = storage.listing(collection)
+    _require_new_objects(collection, manifest, there)
+    try:
+        commit_manifest(collection, manifest, expected=manifest.parent)
+    except storage.Conflict:
+        raise UsageError(
+            f"{collection}: grew meanwhile by another command; repeat this one"
+            if manifest.parent
+            else f"{collection}: another collection was written here meanwhile; "
+            "choose another --output"
+        ) from None
+    sweep(collection, there)
+
+
+def _require_new_objects(collection: str, manifest: Manifest, there: Iterable[str]) -> None:
+    before = load_manifest(collection, manifest.parent) if manifest.parent else None
+    old = {holding.name for holding in holdings(before)} if before else set[str]()
+    gone = {holding.name for holding in holdings(manifest)} - old - set(there)
+    # If others have published meanwhile, that is what is to be told.
+    if gone and newest_id(collection) == manifest.parent:
+        raise UserError(
+            f"{collection}: {min(gone)} was removed meanwhile by another command; repeat this one"
+        )
+
+
+def sweep(collection: str, there: Iterable[str]) -> None:
+    """Remove spooled videos, and what runs that never ended left beside the manifests.
+
+    Only who has just committed may: a run that is under way would lose its shards, and finds out
+    because it cannot commit. One that has begun since then loses nothing that it has added.
+
+    Args:
+        collection: URL.
+        there: names of the objects from before the commit.
+    """
+    newest, kept = newest_id(collection), named(collection)
+    # The spool goes first: a ledger in it vouches for a background.
+    for name in sorted(there, key=lambda name: not name.startswith("spool/")):
+        if name in kept or not OURS.fullmatch(name):
+            continue
+        if newest_id(collection) != newest:
+            return  # who has committed since then sweeps, and knows better what is left over
+        storage.delete(storage.join(collection, name))
+
+
+def _read_back(path: Path, pieces: Sequence[Piece]) -> str:
+    """Return the SHA-256 of a shard whose every run is as it was computed."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in pieces:
+            data = file.read(piece.run.size)
+            if zlib.crc32(data) != piece.run.crc32:
+                raise UserError(
+                    f"{piece.url}: {piece.run.key} came back changed; check the disk, "
+                    "delete the folder this file is in and run again"
+                )
+            digest.update(data)
+        digest.update(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,290 @@
+"""A collection opened for reading: any sample by its ordinal or its key, part by part.
+
+Ordinals count samples shard by shard, in the manifest's order. Which samples there are is read at
+once, from the catalogue; where their parts lie, from a shard's index when it is first used. Shards
+of a local collection are read in place; those of a remote one are fetched whole on first use, into
+`selfseg.data.reading.cache`.
+"""
+
+import hashlib
+import zlib
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Container, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from itertools import accumulate, chain
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from selfseg import storage
+from selfseg.data.format.catalogue import Catalogue, Stretch, parse_catalogue, repeated, stretches
+from selfseg.data.format.damage import DamagedObject, of_shard
+from selfseg.data.format.index import IndexEntry, Span, parse_index
+from selfseg.data.format.manifest import (
+    Manifest,
+    ShardEntry,
+    background_url,
+    catalogue_url,
+    index_url,
+    load_manifest,
+    resolve,
+    shard_url,
+)
+from selfseg.data.format.schema import META, Meta, split_key
+from selfseg.data.reading import cache
+from selfseg.data.reading.shards import Shard
+from selfseg.errors import UserError
+
+OPEN_SHARDS = 256
+"""Shards that a process keeps open, each with its index and one file."""
+
+OPEN_FETCHED_SHARDS = 32
+"""Of a remote collection fewer: one that is open takes room though the cache has evicted it."""
+
+
+class Record:
+    """One sample.
+
+    ordinal: its place in the collection
+    """
+
+    __slots__ = ("_collection", "_whole", "ordinal")
+
+    def __init__(self, collection: "Collection", ordinal: int, *, whole: bool) -> None:
+        """Take a sample; its shard is opened when something of it is asked for."""
+        self._collection, self.ordinal, self._whole = collection, ordinal, whole
+
+    @property
+    def key(self) -> str:
+        """Its name; see `selfseg.data.format.schema`."""
+        return self._collection.key(self.ordinal)
+
+    @property
+    def parts(self) -> dict[str, Span]:
+        """Where each of its parts lies in its shard, by name."""
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
+        return shard.parts(row)
+
+    def read(self, part: str) -> bytes:
+        """Return a part's bytes, verified.
+
+        Raises:
+            UserError: the sample has no such part.
+            DamagedShard: the shard is damaged or gone.
+        """
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
+        span = shard.span(row, part)
+        if span is None:
+            raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
+        try:
+            data = shard.read(span)
+            if self._collection.verifies and zlib.crc32(data) != span.crc32:
+                raise DamagedObject(
+                    f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
+                    "delete the file and fetch or ingest it again"
+                )
+        except (DamagedObject, storage.StorageError) as error:
+            raise self._collection.damage(self.ordinal, error) from None
+        return data
+
+    def meta(self) -> Meta:
+        """Read what is known of the frame."""
+        return Meta.model_validate_json(self.read(META))
+
+
+class Collection:
+    """Random access to one state of a collection; safe to hand to other processes.
+
+    url: where it lies
+    manifest: the state that was opened
+    manifest_id: its id
+    counts: samples per shard
+    verifies: whether every part that is read is compared with its checksum
+    """
+
+    def __init__(
+        self,
+        url: str,
+        manifest: Manifest,
+        manifest_id: str,
+        *,
+        verify: bool = True,
+        fetch: bool = True,
+    ) -> None:
+        """Read which samples `manifest` at `url` names; see `open`."""
+        # Not the manifest's own: a setting that came later would change it.
+        self.url, self.manifest, self.manifest_id = url, manifest, manifest_id
+        self.counts = tuple(shard.samples for shard in manifest.shards)
+        self.verifies = verify
+        self._fetches = fetch and storage.is_remote(url)
+        self._ends = list(accumulate(self.counts))
+        held = self._held()
+        if key := repeated(chain.from_iterable(held)):
+            raise UserError(f"{url}: damaged: sample {key} is in its shards twice; ingest again")
+        self._catalogue = Catalogue(held)
+        self._backgrounds = {video.id: video.background for video in manifest.videos}
+        self._begin()
+
+    def _begin(self) -> None:
+        at_once = OPEN_FETCHED_SHARDS if self._fetches else OPEN_SHARDS
+        self._shard = lru_cache(at_once)(self._open_shard)
+        self._afar = lru_cache(OPEN_SHARDS)(self._open_in_place)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind."""
+        return {
+            name: value for name, value in self.__dict__.items() if name not in {"_shard", "_afar"}
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with no file open."""
+        self.__dict__.update(state)
+        self._begin()
+
+    @classmethod
+    def open(
+        cls, url: str, manifest_id: str | None = None, *, verify: bool = True, fetch: bool = True
+    ) -> "Collection":
+        """Open the collection at `url`, in the state that a manifest's id says.
+
+        Without an id, `url` may say it, see `resolve`; else the newest state is opened.
+
+        Args:
+            url: of the collection.
+            manifest_id: of the state.
+            verify: compare every part that is read with its checksum.
+            fetch: fetch remote shards whole; otherwise each part is read where it lies, which
+                suits who looks at a few samples.
+
+        Raises:
+            UserError: there is no collection, no such manifest, or it is damaged.
+        """
+        place, found = (url, manifest_id) if manifest_id else resolve(url)
+        return cls(place, load_manifest(place, found), found, verify=verify, fetch=fetch)
+
+    def __len__(self) -> int:
+        return len(self._catalogue)
+
+    def key(self, ordinal: int) -> str:
+        """Return a sample's key."""
+        return self._catalogue.key(ordinal)
+
+    def ordinal(self, key: str) -> int:
+        """Return a sample's ordinal.
+
+        Raises:
+            UserError: the collection has no such sample.
+        """
+        video_id, _, frame = key.rpartition("_")
+        found = self._catalogue.find(video_id, int(frame)) if frame.isdecimal() else None
+        if found is None or self.key(found) != key:
+            raise UserError(f"{self.url}: holds no sample {key}; ingest its video again")
+        return found
+
+    def holds(self, part: str) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples have a part of this name."""
+        return self._catalogue.holds(part)
+
+    def record(self, ordinal: int, *, whole: bool = True) -> Record:
+        """Open one sample.
+
+        Args:
+            ordinal: of the sample.
+            whole: fetch its shard whole if it is remote, for others of it will be read as well;
+                otherwise only if it is not here already, what is asked for is read where it lies.
+        """
+        return Record(self, ordinal, whole=whole)
+
+    def place(self, ordinal: int, *, whole: bool = True) -> tuple[Shard, int]:
+        """Return the shard that holds a sample, open, and the sample's row in it; see `record`.
+
+        Raises:
+            DamagedShard: the shard, or its index, is damaged or gone.
+        """
+        number = bisect_right(self._ends, ordinal)
+        try:
+            shard = self._shard(number) if whole or self._is_here(number) else self._afar(number)
+        except (DamagedObject, storage.StorageError) as error:
+            raise self.damage(ordinal, error) from None
+        return shard, ordinal - (self._ends[number] - self.counts[number])
+
+    def damage(self, ordinal: int, error: UserError) -> UserError:
+        """Return what is wrong with a sample's shard, as told by what could not be read of it."""
+        shard = self.manifest.shards[bisect_right(self._ends, ordinal)]
+        return of_shard(shard, shard_url(self.url, shard.name), error, what=self.key(ordinal))
+
+    def background(self, ordinal: int) -> bytes:
+        """Return the image of a sample's scene without what moves, verified.
+
+        Raises:
+            UserError: it was not looked for at ingest, or it is damaged or gone.
+        """
+        video_id, _ = split_key(self.key(ordinal))
+        sha256 = self._backgrounds[video_id]
+        if sha256 is None:
+            raise UserError(
+                f"{self.url}: holds no backgrounds, which this method needs; ingest videos from a "
+                "camera at rest again with --background median"
+            )
+        return _verified(background_url(self.url, sha256), sha256)
+
+    def of_videos(self, video_ids: Container[str]) -> Bool[np.ndarray, " samples"]:
+        """Tell which samples are frames of these videos."""
+        return self._catalogue.of_videos(video_ids)
+
+    @cached_property
+    def videos(self) -> dict[str, list[int]]:
+        """Ordinals of each video's frames, in order; a name used twice becomes the video's id."""
+        uses = Counter(video.name for video in self.manifest.videos)
+        return {
+            video.name if uses[video.name] == 1 else video.id: self._catalogue.frames_of(
+                video.id
+            ).tolist()
+            for video in self.manifest.videos
+        }
+
+    def _held(self) -> list[Sequence[Stretch]]:
+        """Return what each shard holds: as a catalogue tells, or else its index."""
+        told: dict[str, list[Stretch]] = {}
+        for sha256 in self.manifest.catalogues:
+            told |= parse_catalogue(_verified(catalogue_url(self.url, sha256), sha256))
+        untold = [shard for shard in self.manifest.shards if shard.name not in told]
+        with ThreadPoolExecutor(8) as pool:
+            for shard, entries in zip(untold, pool.map(self._index, untold), strict=True):
+                told[shard.name] = stretches(entries)
+        return [told[shard.name] for shard in self.manifest.shards]
+
+    def _is_here(self, number: int) -> bool:
+        return not self._fetches or cache.holds(self.manifest.shards[number].sha256)
+
+    def _open_shard(self, number: int) -> Shard:
+        if not self._fetches:
+            return self._open_in_place(number)
+        entry = self.manifest.shards[number]
+        # It stays until it is open, and then is readable though it may be evicted.
+        with cache.lease(shard_url(self.url, entry.name), entry.sha256, entry.size) as file:
+            return Shard(str(file.name), self._index(entry))
+
+    def _open_in_place(self, number: int) -> Shard:
+        entry = self.manifest.shards[number]
+        return Shard(shard_url(self.url, entry.name), self._index(entry))
+
+    def _index(self, shard: ShardEntry) -> list[IndexEntry]:
+        return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
+
+
+def _verified(url: str, sha256: str) -> bytes:
+    """Read an object that must have this content."""
+    data = storage.read(_local(url, sha256))
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DamagedObject(
+            f"{url}: damaged: its content does not match the manifest; ingest again"
+        )
+    return data
+
+
+def _local(url: str, sha256: str) -> str:
+    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url

@@ -1,0 +1,305 @@
+"""Spooled samples become shards that are reproducible, mixed, verified and plain WebDataset."""
+
+import gc
+import hashlib
+import io
+import json
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from webdataset.compat import WebDataset
+
+from selfseg import storage
+from selfseg.data.format import schema
+from selfseg.data.format.holdings import refuse_strangers
+from selfseg.data.format.index import Span, parse_index
+from selfseg.data.format.manifest import (
+    Manifest,
+    ShardEntry,
+    VideoEntry,
+    background_url,
+    catalogue_url,
+    index_url,
+    load_manifest,
+    manifest_url,
+    newest_id,
+    shard_url,
+)
+from selfseg.data.format.schema import split_key
+from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest.samples import Sample
+from selfseg.data.ingest.spooling import RUN_SAMPLES, Ledger, write_runs
+from selfseg.data.ingest.writing import Piece, commit, deal, publish_catalogue, publish_shard, sweep
+from selfseg.data.reading.collection import Collection
+from selfseg.errors import UsageError, UserError
+from tests.exact_collection import write_collection
+from tests.synthetic import moving_disc
+
+VIDEO = VideoEntry(id="a-0", name="a", frames=1, sha256="", masks_sha256=None)
+VIDEOS = {"a-00000000": 20, "b-11111111": 13, "c-22222222": 1, "d-33333333": 30}
+
+
+def sample(video: str, frame: int) -> Sample:
+    seed = hashlib.sha256(f"{video}{frame}".encode()).digest()
+    parts = {"meta.json": b"{}", "image.jpg": seed * 40, "forward_1.png": seed[:frame]}
+    return Sample(f"{video}_{frame:08d}", parts)
+
+
+def spool(folder: Path) -> list[tuple[str, Ledger]]:
+    folder.mkdir(parents=True)
+    ledgers = []
+    for video, frames in VIDEOS.items():
+        path = folder / f"{video}.tar"
+        runs = tuple(write_runs((sample(video, frame) for frame in range(frames)), path))
+        entry = VideoEntry(id=video, name=video[0], frames=frames, sha256="", masks_sha256=None)
+        ledgers.append((str(path), Ledger(video=entry, runs=runs)))
+    return ledgers
+
+
+def shards(folder: Path, shard_bytes: int = 40_000) -> list[ShardEntry]:
+    hands = deal(spool(folder / "spool"), shard_bytes)
+    return [publish_shard(str(folder), hand)[0] for hand in hands]
+
+
+def manifest(entries: list[ShardEntry], *catalogues: str) -> Manifest:
+    return Manifest(
+        settings=IngestSettings(),
+        shard_bytes=1,
+        videos=(),
+        skipped=(),
+        shards=tuple(entries),
+        catalogues=catalogues,
+    )
+
+
+def test_equal_samples_give_equal_shards_wherever_written(tmp_path):
+    first = shards(tmp_path / "one")
+    # In another place, and with the videos spooled in another order.
+    hands = deal(reversed(spool(tmp_path / "two" / "spool")), 40_000)
+    assert [publish_shard(str(tmp_path / "two"), hand)[0] for hand in hands] == first
+    assert len(first) > 1
+
+
+def test_what_shards_hold_is_told_by_their_catalogue(tmp_path):
+    hands = deal(spool(tmp_path / "spool"), 40_000)
+    published = [publish_shard(str(tmp_path), hand) for hand in hands]
+    entries = [entry for entry, _ in published]
+    told = manifest(entries, publish_catalogue(str(tmp_path), published))
+    by_catalogue = Collection(str(tmp_path), told, "")
+    by_indexes = Collection(str(tmp_path), manifest(entries), "")
+    every = range(sum(VIDEOS.values()))
+    assert [by_catalogue.key(n) for n in every] == [by_indexes.key(n) for n in every]
+    for ordinal in every:
+        record = by_catalogue.record(ordinal)
+        assert {part: record.read(part) for part in record.parts} == sample(
+            *split_key(record.key)
+        ).parts
+
+
+def test_a_catalogue_is_kept_when_what_is_left_over_is_removed(tmp_path):
+    hands = deal(spool(tmp_path / "old"), 40_000)
+    published = [publish_shard(str(tmp_path), hand) for hand in hands]
+    kept, orphan = publish_catalogue(str(tmp_path), published), publish_catalogue(str(tmp_path), [])
+    entries = [entry for entry, _ in published]
+    commit(str(tmp_path), manifest(entries, kept))
+    assert Path(catalogue_url(str(tmp_path), kept)).exists()
+    assert not Path(catalogue_url(str(tmp_path), orphan)).exists()
+
+
+def test_a_shard_is_named_by_its_content(tmp_path):
+    for entry in shards(tmp_path):
+        tar = Path(shard_url(str(tmp_path), entry.name)).read_bytes()
+        index = Path(index_url(str(tmp_path), entry.name)).read_bytes()
+        assert hashlib.sha256(tar).hexdigest() == entry.sha256
+        assert hashlib.sha256(index).hexdigest() == entry.index_sha256
+        assert entry.name == entry.sha256[:16]
+        assert entry.size == len(tar)
+
+
+def test_members_are_sorted_and_say_nothing_of_when_and_by_whom(tmp_path):
+    for entry in shards(tmp_path):
+        with tarfile.open(shard_url(str(tmp_path), entry.name)) as tar:
+            members = tar.getmembers()
+        names = [member.name for member in members]
+        assert names == sorted(names)
+        facts = {(m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) for m in members}
+        assert facts == {(0, 0, 0, "", "", 0o644)}
+
+
+def test_every_sample_is_in_one_shard_and_every_shard_draws_from_every_long_video(tmp_path):
+    seen: list[str] = []
+    entries = shards(tmp_path, shard_bytes=100_000)
+    assert len(entries) == 3  # "a" has 3 runs and "d" has 4
+    for entry in entries:
+        index = parse_index(Path(index_url(str(tmp_path), entry.name)).read_bytes())
+        keys = [found.key for found in index]
+        assert len(keys) == entry.samples
+        assert {key[0] for key in keys} >= {"a", "d"}
+        seen += keys
+    assert sorted(seen) == sorted(
+        f"{v}_{n:08d}" for v, count in VIDEOS.items() for n in range(count)
+    )
+
+
+def test_neighbours_stay_together_in_runs(tmp_path):
+    for hand in deal(spool(tmp_path / "spool"), 40_000):
+        for piece in hand:
+            start = int(piece.run.key[-8:])
+            assert start % RUN_SAMPLES == 0
+            assert piece.run.samples <= RUN_SAMPLES
+
+
+def test_the_index_finds_every_part_without_the_tar_library(tmp_path):
+    for entry in shards(tmp_path):
+        data = Path(shard_url(str(tmp_path), entry.name)).read_bytes()
+        for found in parse_index(Path(index_url(str(tmp_path), entry.name)).read_bytes()):
+            video, frame = found.key.split("_")
+            for part, content in sample(video, int(frame)).parts.items():
+                span = found.parts[part]
+                assert data[span.offset : span.offset + span.size] == content
+                assert span == Span(span.offset, len(content), zlib.crc32(content))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_stock_webdataset_reads_the_shards(tmp_path):
+    urls = [shard_url(str(tmp_path), entry.name) for entry in shards(tmp_path)]
+    dataset = WebDataset(urls, shardshuffle=False, empty_check=False)
+    read = {found["__key__"]: found for found in dataset}
+    gc.collect()  # it leaves its files to the collector, which complains: here, not in a later test
+    assert len(read) == sum(VIDEOS.values())
+    for video, frames in VIDEOS.items():
+        for frame in range(frames):
+            parts = read[f"{video}_{frame:08d}"]
+            for part, content in sample(video, frame).parts.items():
+                assert parts[part] == content
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_stock_webdataset_decodes_every_part_as_we_do(tmp_path):
+    written = write_collection(str(tmp_path), {"swan": moving_disc(5)}, with_masks=True)
+    urls = [shard_url(str(tmp_path), shard.name) for shard in written.shards]
+    dataset = WebDataset(urls, shardshuffle=False, empty_check=False)
+    decoded = dataset.decode("rgb8", only=[schema.IMAGE, schema.META])
+    read = {found["__key__"]: found for found in decoded}  # pyright: ignore[reportGeneralTypeIssues] # its stub says too little
+    gc.collect()
+    collection = Collection.open(str(tmp_path))
+    assert read.keys() == {collection.key(ordinal) for ordinal in range(5)}
+    for ordinal in range(5):
+        record = collection.record(ordinal)
+        found = read[record.key]
+        assert {part for part in found if not part.startswith("__")} == set(record.parts)
+        assert schema.Meta.model_validate(found[schema.META]) == record.meta()
+        # Two JPEG decoders may round differently.
+        ours = schema.decode_image(record.read(schema.IMAGE)).astype(int)
+        assert abs(found[schema.IMAGE] - ours).max() <= 2
+        for part in record.parts.keys() - {schema.IMAGE, schema.META}:
+            # x above y in 1/32 pixel around 2^15, or a mask of 0 and 255: any reader of PNG.
+            with Image.open(io.BytesIO(found[part])) as image:
+                levels = np.asarray(image)
+            if part == schema.MASK:
+                assert ((levels == 255) == schema.decode_mask(record.read(part))).all()
+            else:
+                x, y = np.split((levels.astype(np.float32) - 2**15) / 32, 2)
+                flow = schema.decode_flow(record.read(part))
+                assert (np.stack([x, y], axis=-1) == flow).all()
+
+
+def test_a_spool_that_came_back_changed_is_not_published(tmp_path):
+    [hand] = deal(spool(tmp_path / "spool"), 10**9)
+    path = Path(hand[0].url)
+    data = bytearray(path.read_bytes())
+    data[700] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="came back changed"):
+        publish_shard(str(tmp_path), hand)
+    assert storage.listing(storage.join(str(tmp_path), "shards")) == []
+
+
+def test_a_sample_that_is_there_twice_is_not_published(tmp_path):
+    [hand] = deal(spool(tmp_path / "spool"), 10**9)
+    twice: list[Piece] = [hand[0], *hand]
+    with pytest.raises(UserError, match="out of order"):
+        publish_shard(str(tmp_path), twice)
+
+
+def test_committing_leaves_the_collection_and_nothing_else(tmp_path):
+    entries = shards(tmp_path)
+    orphan = tmp_path / "shards" / f"{'0' * 16}.tar"
+    orphan.write_bytes(b"from a run that was killed")
+    (tmp_path / "spool" / "a-00000000.tar").rename(tmp_path / "spool" / f"{'1' * 16}.tar")
+    commit(str(tmp_path), manifest(entries))
+    loaded = load_manifest(str(tmp_path))
+    assert loaded == manifest(entries)
+    assert newest_id(str(tmp_path)) == loaded.id
+    assert not orphan.exists()
+    assert not (tmp_path / "spool" / f"{'1' * 16}.tar").exists()
+    assert all(Path(shard_url(str(tmp_path), entry.name)).exists() for entry in entries)
+
+
+def test_sweeping_leaves_the_backgrounds_that_are_named(tmp_path):
+    kept, orphan = "a" * 64, "b" * 64
+    for name in (kept, orphan):
+        storage.write(background_url(str(tmp_path), name), b"scene")
+    refuse_strangers(str(tmp_path))
+    tree = manifest([]).model_dump() | {"videos": [VIDEO.model_dump() | {"background": kept}]}
+    commit(str(tmp_path), Manifest.parse(tree, origin="test"))
+    assert storage.listing(str(tmp_path / "backgrounds")) == [f"{kept}.png"]
+
+
+def test_sweeping_does_not_touch_what_is_not_ours(tmp_path):
+    (tmp_path / "holiday.mp4").write_bytes(b"dear to someone")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "notes.txt").write_bytes(b"dear to someone")
+    sweep(str(tmp_path), storage.listing(str(tmp_path)))
+    assert storage.listing(str(tmp_path)) == ["holiday.mp4", "shards/notes.txt"]
+
+
+def test_of_two_who_commit_at_the_same_time_one_is_told(tmp_path):
+    commit(str(tmp_path), manifest([]))
+    other = manifest([]).override({"shard_bytes": 2})
+    with pytest.raises(UsageError, match="another collection was written here"):
+        commit(str(tmp_path), other)
+    assert load_manifest(str(tmp_path)) == manifest([])
+
+
+def test_a_place_that_holds_something_else_is_refused(tmp_path):
+    refuse_strangers(str(tmp_path / "new"))
+    commit(str(tmp_path), manifest([]))
+    refuse_strangers(str(tmp_path))
+    (tmp_path / "holiday.mp4").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"holds something else \(holiday\.mp4\)"):
+        refuse_strangers(str(tmp_path))
+
+
+def test_a_damaged_manifest_is_named(tmp_path):
+    commit(str(tmp_path), manifest([]))
+    path = Path(manifest_url(str(tmp_path), manifest([]).id))
+    path.write_bytes(path.read_bytes().replace(b"240", b"241"))
+    with pytest.raises(UserError, match="its content does not match its name"):
+        load_manifest(str(tmp_path))
+
+
+def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_path):
+    commit(str(tmp_path), manifest([]))
+    tree = json.loads(manifest([]).to_bytes()) | {"videos": [VIDEO.model_dump()]}
+    del tree["settings"]["jpeg_quality"], tree["settings"]["background"]
+    del tree["videos"][0]["background"]
+    data = json.dumps(tree).encode()
+    old = hashlib.sha256(data).hexdigest()
+    Path(manifest_url(str(tmp_path), old)).write_bytes(data)
+    collection = Collection.open(str(tmp_path), old)
+    assert collection.manifest_id == old
+    assert collection.manifest.settings == manifest([]).settings
+    assert collection.manifest.videos == (VIDEO,)
+    (tmp_path / "LATEST").write_text(f"{old}\n")
+    sweep(str(tmp_path), storage.listing(str(tmp_path)))
+    assert Collection.open(str(tmp_path)).manifest_id == old
+
+
+def test_a_place_without_a_collection_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"no collection here.*tools/shard_videos\.py"):
+        load_manifest(str(tmp_path))
