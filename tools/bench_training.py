@@ -101,6 +101,9 @@ class BareWorker:
             clip_grads_with_norm_(parameters, norm, before)
         return before
 
+    def forgo(self) -> None:
+        """Nothing is scaled."""
+
     def all_finite(self, values: Iterable[Tensor]) -> bool:
         """Look at each value."""
         return all(bool(value.isfinite()) for value in values)

@@ -139,6 +139,7 @@ def train(
         if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
             wrapped[player].step()
         else:
+            worker.forgo()
             _skip(progress, player, objective, worker, config)
         wrapped[player].zero_grad()
         progress.step += 1

@@ -58,6 +58,10 @@ class Worker(Protocol):
         """Bound the gradients in place; return their norm as it was."""
         ...
 
+    def forgo(self) -> None:
+        """Take note that the optimiser whose gradients were bounded last is not stepped."""
+        ...
+
     def all_finite(self, values: Iterable[Tensor]) -> bool:
         """Tell whether every value is finite on every worker."""
         ...
@@ -136,6 +140,11 @@ class AcceleratedWorker:
             )
             clip_grads_with_norm_(parameters, norm, current)
         return before
+
+    def forgo(self) -> None:
+        """Let the scale of the loss change as after a step; it counts one for each bounding."""
+        if self._accelerator.scaler is not None:
+            self._accelerator.scaler.update()
 
     def all_finite(self, values: Iterable[Tensor]) -> bool:
         """Count the values that are not finite, over all workers; one small exchange."""
