@@ -122,7 +122,10 @@ class _Supervisor(UserCallback):
         if self._has_saved():
             self._failures = 0
         self._failures += 1
-        rank, error = min(worker_exceptions.items(), key=lambda item: item[0])
+        # A lost worker is the cause of the others' broken connections.
+        rank, error = min(
+            worker_exceptions.items(), key=lambda item: (not isinstance(item[1], RayError), item[0])
+        )
         if self._failures > MAX_FAILURES:
             raise error
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
