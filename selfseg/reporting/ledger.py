@@ -102,18 +102,19 @@ def _model(goodput: Goodput, lines: Sequence[Mapping[str, Any]]) -> str:
     saves = [number for number, line in enumerate(own) if line["checkpoint_s"]]
     if not failures or not saves:
         return ""
-    every_s = goodput.total_s / failures
+    after_s = goodput.total_s - goodput.startup_s
+    every_s = after_s / failures
     cost_s = median(own[number]["checkpoint_s"] for number in saves)
     step_s = median(line["wait_s"] + line["compute_s"] for line in own)
     interval_s = step_s * (saves[-1] / len(saves))
     recovery_s = goodput.recovery_s / failures
     share = expected_share(every_s, cost_s, interval_s, recovery_s)
     kept_s = goodput.productive_s + goodput.wait_s + goodput.other_s
-    kept = wording.percent(kept_s / (goodput.total_s - goodput.startup_s))
+    kept = wording.percent(kept_s / after_s)
     best_s = best_interval_s(every_s, cost_s)
     return (
         f"After start-up {kept} of the time went into steps that were kept, data wait included. "
-        f"The model expects {wording.percent(share)}, with a failure every "
+        f"In the long run the model expects {wording.percent(share)}, with a failure every "
         f"{wording.duration(every_s)}, {wording.duration(recovery_s)} of recovery from it, and "
         f"{wording.duration(cost_s)} of waiting for a checkpoint every "
         f"{wording.duration(interval_s)}. Best would be one every {wording.duration(best_s)}: "
