@@ -13,18 +13,19 @@ PAGE_WIDTH = 160
 VIEWS = ("dynamic", "static", "fused")
 
 Command = tuple[
-    Callable[[argparse.Namespace], None],
+    Callable[[argparse.Namespace], None] | None,
     Callable[[argparse.ArgumentParser], None],
 ]
-"""What a command does, and what declares its options."""
+"""What a command does, and what declares its options; None: it is one of those declared there."""
 
 
 def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command]) -> None:
-    """Declare commands by name, each with its options; its help is its first line."""
+    """Declare commands by name, each with its options; its help is its docstring."""
     below = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (run, declare) in commands.items():
-        command = below.add_parser(name, help=run.__doc__)
-        command.set_defaults(run_command=run)
+        command = below.add_parser(name, help=(run or declare).__doc__)
+        if run is not None:
+            command.set_defaults(run_command=run)
         declare(command)
 
 

@@ -34,6 +34,11 @@ def superfluous(run_url: str, keep: int, *, newest: int, always: Collection[int]
     return [url for url in older[:-keep] if url not in kept]
 
 
+def step_of(url: str) -> int:
+    """Return the step of the checkpoint at `url`."""
+    return int(url.rstrip("/").rpartition("_")[2])
+
+
 def unfinished(run_url: str) -> list[str]:
     """Return the URLs of checkpoints that were begun and not committed, oldest first.
 
