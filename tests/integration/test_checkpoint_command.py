@@ -118,9 +118,9 @@ def test_pruning_keeps_the_newest_and_the_end_of_a_round_and_says_what_goes(run,
 
 
 def test_the_newest_whole_one_stays_and_so_does_all_behind_it(run):
-    """The two newest are damaged and in the making: the run would go on from the round's end."""
-    damage(run, STEPS[2], "optimisers.pt")
-    drop(run, STEPS[3])
+    """The newest is damaged, and another is in the making: the run would go on from the third."""
+    damage(run, STEPS[3], "optimisers.pt")
+    storage.write(storage.join(run, "checkpoints/step_00009999/progress.json"), b"{}")
     assert steps(prunable(run, 1)) == [STEPS[0]]
 
 
