@@ -12,7 +12,7 @@ from selfseg.cli.reporting import (
     table,
     table_options,
 )
-from selfseg.cli.runs import checkpoint_options
+from selfseg.cli.runs import checkpoint_options, runs, runs_options
 from selfseg.cli.training import train, train_options
 from selfseg.errors import ends_in_a_line
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "report": (report, report_options),
     "table": (table, table_options),
     "show": (show, show_options),
+    "runs": (runs, runs_options),
     "checkpoint": (None, checkpoint_options),
 }
 

@@ -1,4 +1,4 @@
-"""`selfseg checkpoint`: list, verify and prune those of a run, or of all runs in a folder."""
+"""`selfseg runs` and `selfseg checkpoint`: all runs of a folder, and what they saved."""
 
 import argparse
 import sys
@@ -7,6 +7,30 @@ from selfseg.cli.arguments import add_commands, page
 from selfseg.errors import UsageError, UserError
 
 # ruff: noqa: PLC0415 - what a command runs is imported when it runs, see `selfseg.cli`
+
+
+def runs(args: argparse.Namespace) -> None:
+    """Say how all runs of a folder stand: state, step, pace, score, goodput."""
+    from selfseg.reporting.runs import as_json, overview, overview_table
+
+    found = {_name(url, args.url): url for url in runs_at(args.url)}
+    seen, notes = overview(found, goodput=args.goodput)
+    if args.json:
+        print(as_json(seen))
+    else:
+        page().print(overview_table(seen))
+    for note in notes:
+        print(note, file=sys.stderr)
+
+
+def runs_options(command: argparse.ArgumentParser) -> None:
+    """Declare what `runs` takes."""
+    _place_options(command)
+    command.add_argument("--json", action="store_true", help="for other programs")
+    command.add_argument(
+        "--goodput", action="store_true",
+        help="tell the goodput of many or long runs, too, which takes their whole journals",
+    )  # fmt: skip
 
 
 def list_checkpoints(args: argparse.Namespace) -> None:
