@@ -177,7 +177,7 @@ def ray_worker(payload: dict[str, Any]) -> None:
     set_up_process(1)
     torch.manual_seed(config.seed)
     record = RunRecord(settings=payload["config"], collection="held", manifest="", ingest={})
-    plan = session.Plan(str(folder / "run"), record, config.seed, config.optim, config.loop)
+    plan = session.Plan(payload["run_url"], record, config.seed, config.optim, config.loop)
     (folder / "pid").write_text(str(psutil.Process().pid))
     session.run(
         plan,
@@ -234,7 +234,12 @@ def compare(config: ExperimentConfig, blocks: int) -> dict[str, float]:
         context = multiprocessing.get_context("spawn")
         bare = context.Process(target=bare_process, args=(config, folder, blocks))
         bare.start()
-        payload = {"config": config.model_dump(mode="json"), "folder": name, "blocks": blocks}
+        payload = {
+            "run_url": str(folder / "run"),
+            "config": config.model_dump(mode="json"),
+            "folder": name,
+            "blocks": blocks,
+        }
         referee = Referee(folder, blocks)
         referee.start()
         launch(ray_worker, payload, workers=1)

@@ -10,6 +10,7 @@ from selfseg import storage
 from selfseg.errors import UserError
 from selfseg.experiment import of_today
 from selfseg.reporting.scores import lacking
+from selfseg.training.attempts import Attempt, Command, read_attempts, read_commands
 from selfseg.training.checkpoint import read_course
 from selfseg.training.journal import read_lines
 from selfseg.training.run_folder import RUN
@@ -28,6 +29,7 @@ class Run:
     course: from which step on it read which manifest, where it followed a collection that grew
     evaluations: the run's score files by name
     gaps: sentences about what is missing or unreadable
+    attempts, commands: when it was worked on
     """
 
     url: str
@@ -42,6 +44,8 @@ class Run:
     evaluations: dict[str, dict[str, Any]]
     course: list[dict[str, Any]] = field(default_factory=list)
     gaps: list[str] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -65,6 +69,8 @@ def read_run(url: str) -> Run:
         checkpoints=_committed(names),
         evaluations=evaluations,
         course=read_course(url),
+        attempts=read_attempts(url),
+        commands=read_commands(url),
         gaps=gaps,
     )
 

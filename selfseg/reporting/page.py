@@ -18,6 +18,7 @@ from selfseg.reporting.curves import (
     read_clock,
 )
 from selfseg.reporting.gallery import Gallery
+from selfseg.reporting.ledger import Account, account
 from selfseg.reporting.pictures import GRID, Film, Row
 from selfseg.reporting.plan import Plan, read_plan
 from selfseg.reporting.rounds import Matrix
@@ -53,23 +54,6 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A share of the time of training; `hue` names one of the page's colours."""
-
-    name: str
-    share: float
-    hue: str
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """The time of training, taken apart."""
-
-    total: str
-    parts: list[Part]
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
     """Everything the template shows."""
 
@@ -87,7 +71,7 @@ class Page:
     matrices: list[Matrix]
     players: list[Panel]
     machine: Panel
-    spent: Spent
+    account: Account | None
     smoothing: float
     tables: list[Table]
     scoring_command: str
@@ -122,7 +106,7 @@ def compose(run: Run, gallery: Gallery) -> Page:
         matrices=gallery.rounds.matrices,
         players=player_panels(run.lines, plan.phases),
         machine=machine_panel(run.lines, plan.phases),
-        spent=_spent(clock),
+        account=account(run),
         smoothing=SMOOTHING,
         tables=scored,
         scoring_command=fold(f"selfseg evaluate {run.url} --collection {run.collection}"),
@@ -195,16 +179,6 @@ def _figures(run: Run, clock: Clock, scored: Sequence[Table], gallery: Gallery) 
         )
     newest = f"newest at {wording.count(run.checkpoints[-1])}" if run.checkpoints else "none yet"
     yield Figure("Checkpoints", str(len(run.checkpoints)), newest)
-
-
-def _spent(clock: Clock) -> Spent:
-    whole = clock.total_s or 1.0
-    shares = [
-        Part("compute", clock.compute_s / whole, "c2"),
-        Part("waiting for data", clock.wait_s / whole, "c1"),
-        Part("writing checkpoints", clock.checkpoint_s / whole, "c3"),
-    ]
-    return Spent(wording.duration(clock.total_s), shares)
 
 
 def _data(run: Run, gallery: Gallery) -> Pairs:

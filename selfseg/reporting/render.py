@@ -27,5 +27,6 @@ def environment() -> Environment:
         "percent": wording.percent,
         "round_name": round_name,
         "score": wording.score,
+        "seconds": lambda value: f"{wording.figure(value)} s",
     }
     return found

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import on_this_node
+from selfseg.runtime.metrics import publisher, publishing_goodput
 from selfseg.runtime.progress import Screen
 from selfseg.training.audience import Failure, Report
 
@@ -40,7 +41,8 @@ class _Board:
     worker that reports faster; a post to an actor costs the worker nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run_url: str) -> None:
+        self._publisher = publisher(run_url)
         self._reports: list[Report] = []
         self._saved = 0
         self._reached, self._reached_at = 0, 0.0
@@ -55,6 +57,7 @@ class _Board:
     @ray.method
     def note_failure(self, cause: str) -> None:
         self._failure = Failure(cause, self._reached, self._reached_at)
+        self._publisher.restarted()
 
     @ray.method
     def failure(self) -> Failure | None:
@@ -76,16 +79,20 @@ class _Board:
 
 @dataclass(frozen=True, slots=True)
 class RayAudience:
-    """Reports to the board."""
+    """Reports to the board what worker 0 says, and to Ray's metrics what every worker does."""
 
     board: ActorProxy[_Board]
+    run_url: str
 
     def report(self, report: Report) -> None:
         """Post, and do not wait."""
-        self.board.post.remote(report)
+        publisher(self.run_url).report(report)
+        if report.rank == 0:
+            self.board.post.remote(report)
 
     def saved(self, step: int) -> None:
         """Have it noted: failures before it are forgotten."""
+        publisher(self.run_url).saved()
         self.board.note_saved.remote(step)
 
     def failure(self) -> Failure | None:
@@ -115,7 +122,10 @@ class _Supervisor(UserCallback):
         if self._has_saved():
             self._failures = 0
         self._failures += 1
-        rank, error = min(worker_exceptions.items(), key=lambda item: item[0])
+        # A lost worker is the cause of the others' broken connections.
+        rank, error = min(
+            worker_exceptions.items(), key=lambda item: (not isinstance(item[1], RayError), item[0])
+        )
         if self._failures > MAX_FAILURES:
             raise error
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
@@ -136,7 +146,8 @@ def launch(
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
-    `program` gets `settings` and, under "audience", whom to report to. It finds a process
+    `program` gets `settings`, which name the run's folder under "run_url", and, under "audience",
+    whom to report to. It finds a process
     group in place: NCCL if there is a GPU for each worker, else gloo.
 
     Raises:
@@ -147,12 +158,13 @@ def launch(
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     placed = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=on_this_node())
-    board = placed.remote()
+    run_url = settings["run_url"]
+    board = placed.remote(run_url)
     callbacks: list[UserCallback] = [_Supervisor(board)]
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
         trainer = TorchTrainer(
             _report_traceback(program),
-            train_loop_config={**settings, "audience": RayAudience(board)},
+            train_loop_config={**settings, "audience": RayAudience(board, run_url)},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(
                 # Checkpoints are ours, committed and verified through `selfseg.storage`: Ray's
@@ -164,7 +176,7 @@ def launch(
                 callbacks=callbacks,
             ),
         )
-        with _watching(board), _own_interrupts():
+        with _watching(board), publishing_goodput(run_url), _own_interrupts():
             _fit(trainer)
 
 

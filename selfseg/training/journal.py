@@ -125,6 +125,7 @@ def _as_dict(line: _Line) -> dict[str, Any]:
         "terms": to_floats(line.step.terms),
         "wait_s": round(line.step.wait_s, 6),
         "compute_s": round(line.step.compute_s, 6),
+        "forward_s": round(line.step.forward_s, 6),
         "checkpoint_s": round(line.checkpoint_s, 6),
         "time": round(line.time, 3),
     }

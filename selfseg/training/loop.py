@@ -60,6 +60,8 @@ class Step:
         over the workers, before clipping); scalars on the worker's device
     wait_s: until the batch was there
     compute_s: from the batch to the changed weights
+    forward_s: of that, until the loss: the part in which no worker waits for another. Of work on
+        a GPU it is the time to ask for it
     """
 
     number: int
@@ -67,6 +69,7 @@ class Step:
     terms: dict[str, Tensor]
     wait_s: float
     compute_s: float
+    forward_s: float = 0.0
 
 
 class Cast:
@@ -133,6 +136,7 @@ def train(
         with cast.turn(player) as parameters:
             generator = seed_step(seed, progress.step, worker.rank, worker.device)
             objective = method.objective(player, batch, progress.step, generator)
+            forward_s = time.perf_counter() - arrived
             worker.backward(objective.loss)
             rate = _rate(progress.step, method.phases, optim.of(player), config.steps)
             norm = _bound(wrapped[player], parameters, rate, optim.of(player), worker)
@@ -144,7 +148,7 @@ def train(
         progress.step += 1
         terms = {**objective.terms, "loss": objective.loss.detach(), "gradient_norm": norm}
         computed = time.perf_counter() - arrived
-        yield Step(progress.step - 1, player, terms, arrived - started, computed)
+        yield Step(progress.step - 1, player, terms, arrived - started, computed, forward_s)
 
 
 def to_device(batch: FramePairs, device: torch.device) -> FramePairs:

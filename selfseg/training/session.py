@@ -89,7 +89,8 @@ def run(
     attempt = _begin(trainee, plan, worker, audience)
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
-        audience.report(Report(trainee.progress.step, trainee.steps, notes=tuple(notes)))
+        at, skipped = trainee.progress.step, trainee.progress.skipped
+        audience.report(Report(at, trainee.steps, notes=tuple(notes), skipped=skipped))
     with ExitStack() as stack:
         stack.enter_context(closing(trainee))
         if log is not None:
@@ -122,16 +123,17 @@ def _record(
     log: CurveLog | None,
 ) -> None:
     """Take the steps that are left; note, save and tell along the way."""
-    meter = Meter(trainee.steps)
+    meter = Meter(trainee.steps, trainee.rank)
     checkpoint_s = 0.0
     for step in trainee.train(batches):
         journal.add(step, checkpoint_s=checkpoint_s)
-        meter.add(step)
+        meter.add(step, checkpoint_s=checkpoint_s)
         checkpoint_s = 0.0
         if trainee.checkpoint_is_due():
             checkpoint_s = _save(trainee, journal)
-        if trainee.speaks and meter.is_due(trainee.progress.step):
-            _tell(meter.report(trainee.progress.step), audience, log)
+        if meter.is_due(trainee.progress.step):
+            report = meter.report(trainee.progress.step, skipped=trainee.progress.skipped)
+            _tell(report, audience, log)
 
 
 def _save(trainee: "Trainee", journal: Journal) -> float:
@@ -172,6 +174,7 @@ class Trainee:
         self._saver, self._tell = Saver(self._commit), tell
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
+        self.rank = worker.rank
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
         self._plan, self._worker, self._courses = plan, worker, courses

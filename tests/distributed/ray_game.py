@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def program(settings: dict[str, Any]) -> None:
             yield batch
 
     session.run(
-        plan_of(settings["run_url"]),
+        replace(plan_of(settings["run_url"]), launched=settings.get("launched")),
         Game(dropout=0.5),
         open_batches,
         worker=worker,

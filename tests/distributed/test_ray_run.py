@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint
-from tests.distributed.ray_game import STEPS, plan_of, program
+from selfseg.training.attempts import read_attempts
+from selfseg.training.goodput import read_goodput
+from tests.distributed.ray_game import STEP_S, STEPS, plan_of, program
 from tests.distributed.replicas import in_group, train_replica
 
 pytestmark = pytest.mark.distributed
@@ -27,9 +30,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    connect(2)
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_metrics_report_interval_ms", "500")
+        connect(2)
+        yield
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,24 @@ def assert_bit_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
 
 
 def train(run: Path, fail: str = "") -> None:
-    launch(program, {"run_url": str(run), "fail": fail}, workers=2)
+    settings = {"run_url": str(run), "fail": fail, "launched": time.time()}
+    launch(program, settings, workers=2)
+
+
+def seen_by_prometheus(names: set[str], lines: list[str]) -> threading.Thread:
+    """Gather the node's metrics until each of `names` was among them."""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+    def ask() -> None:
+        while names - {line.partition("{")[0] for line in lines}:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                lines.extend(answer.read().decode().splitlines())
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    return thread
 
 
 def when_committed(run: Path, num: int, action: Callable[[], None]) -> threading.Thread:
@@ -71,15 +93,37 @@ def kill_worker(run: Path, rank: int) -> None:
     os.kill(int((run.with_suffix(".pids") / str(rank)).read_text()), signal.SIGKILL)
 
 
-def test_a_killed_worker_changes_no_bit(cluster, uninterrupted, tmp_path, capfd):
+def test_a_killed_worker_changes_no_bit_and_is_accounted_for(
+    cluster, uninterrupted, tmp_path, capfd
+):
     run = tmp_path / "run"
     killer = when_committed(run, 2, lambda: kill_worker(run, rank=1))
+    shown: list[str] = []
+    wanted = {"ray_selfseg_step", "ray_selfseg_checkpoints_total", "ray_selfseg_restarts_total"}
+    prometheus = seen_by_prometheus(wanted, shown)
+    began = time.time()
     train(run)
+    took_s = time.time() - began
     assert not killer.is_alive()
-    shown = capfd.readouterr().out
-    assert "starting again from the newest checkpoint" in shown
-    assert "going on from step" in shown
+    told = capfd.readouterr().out
+    assert "starting again from the newest checkpoint" in told
+    assert "going on from step" in told
     assert_bit_equal(final_weights(run), uninterrupted)
+
+    first, second = read_attempts(str(run))
+    assert (first.first_step, first.cause) == (0, "the command")
+    assert second.first_step >= 10
+    assert second.cause.startswith("worker ")  # the lost one, or one that noticed it first
+    ledger = read_goodput(str(run))
+    assert ledger is not None
+    assert ledger.productive_s + ledger.wait_s > (STEPS - 2) * STEP_S
+    assert ledger.recovery_s > 0
+    # Unaccounted for is only how long Ray takes to end its workers after their last word.
+    assert took_s - 3 < ledger.total_s < took_s
+    assert ledger.idle_s == 0
+    prometheus.join(10)
+    assert not prometheus.is_alive()
+    assert any(line.startswith("ray_selfseg_step{") and 'run="run"' in line for line in shown)
 
 
 def test_a_mistake_that_a_worker_finds_is_raised_here_in_its_own_words(cluster, tmp_path):

@@ -8,7 +8,7 @@ from selfseg.training.loop import Step
 
 
 def step(number: int, loss: float = 1.0) -> Step:
-    return Step(number, "phi", {"loss": torch.tensor(loss)}, wait_s=0.25, compute_s=0.5)
+    return Step(number, "phi", {"loss": torch.tensor(loss)}, wait_s=0.25, compute_s=0.5, forward_s=0.2)
 
 
 def write(run: str, numbers: range, *, loss: float, rank: int = 0) -> Journal:
@@ -31,6 +31,7 @@ def test_a_line_has_the_step_its_terms_and_what_it_cost(tmp_path):
         "terms": {"loss": 1.5},
         "wait_s": 0.25,
         "compute_s": 0.5,
+        "forward_s": 0.2,
         "checkpoint_s": 0.125,
         "rank": 3,
     }
