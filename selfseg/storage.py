@@ -25,6 +25,7 @@ __all__ = [
     "delete",
     "delete_tree",
     "download",
+    "entries",
     "exists",
     "is_remote",
     "join",
@@ -36,6 +37,7 @@ __all__ = [
     "read_range",
     "replace",
     "size",
+    "sizes",
     "upload",
     "write",
     "write_at",
@@ -117,7 +119,20 @@ def listing(url: str) -> list[str]:
 
     Nothing below, or no such folder: an empty list. Unfinished local writes are left out.
     """
-    return _store(url).listing(url)
+    return sorted(sizes(url))
+
+
+def sizes(url: str) -> dict[str, int]:
+    """Return the length in bytes of all objects below `url`, by the names that `listing` gives."""
+    return _store(url).sizes(url)
+
+
+def entries(url: str) -> list[str]:
+    """Return the names of what lies directly below `url`, sorted; those of folders end in "/".
+
+    One question, however much lies deeper. Links to folders are left out, as in `listing`.
+    """
+    return _store(url).entries(url)
 
 
 def delete(url: str) -> None:
@@ -180,7 +195,8 @@ class _Store(Protocol):
     def exists(self, url: str) -> bool: ...
     def write(self, url: str, data: bytes) -> None: ...
     def replace(self, url: str, data: bytes, expected: bytes | None) -> None: ...
-    def listing(self, url: str) -> list[str]: ...
+    def sizes(self, url: str) -> dict[str, int]: ...
+    def entries(self, url: str) -> list[str]: ...
     def delete(self, url: str) -> None: ...
     def delete_tree(self, url: str) -> None: ...
     def download(self, url: str, path: Path) -> None: ...

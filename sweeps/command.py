@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from selfseg import storage
-from selfseg.cli import names, page
+from selfseg.cli.arguments import names, page
 from selfseg.config import parse_change
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError, ends_in_a_line

@@ -61,7 +61,7 @@ def read_run(url: str) -> Run:
     """
     told = read_facts(url)
     names = storage.listing(url)
-    evaluations, gaps = _read_evaluations(url, names)
+    evaluations, gaps = read_evaluations(url, names)
     return Run(
         url=url,
         **told,
@@ -92,9 +92,8 @@ def read_facts(url: str) -> dict[str, Any]:
     return {**told, "settings": of_today(told["settings"])}
 
 
-def _read_evaluations(
-    url: str, names: Iterable[str]
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def read_evaluations(url: str, names: Iterable[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Read the score files among a run's `names`; also return sentences on those that cannot be."""
     evaluations, gaps = {}, []
     for name in names:
         if found := re.fullmatch(r"evaluations/([^/]+)\.json", name):

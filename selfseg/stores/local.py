@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -98,15 +99,33 @@ def replace(url: str, data: bytes, expected: bytes | None) -> None:
             ) from None
 
 
-def listing(url: str) -> list[str]:
-    """Return the files below a folder, relative and sorted; no folder, no files."""
-    root = Path(url)
+def sizes(url: str) -> dict[str, int]:
+    """Return the bytes of the files below a folder, by relative name; no folder, no files."""
+    root, found = Path(url), {}
     with explained(url):
-        return sorted(
-            path.relative_to(root).as_posix()
-            for path in root.rglob("*")
-            if path.is_file() and path.suffix not in {TEMPORARY, LOCK}
-        )
+        for folder, _, names in os.walk(root, onerror=_unless_gone):
+            for path in (Path(folder, name) for name in names if not _is_passing(name)):
+                with suppress(FileNotFoundError):  # another process may remove it meanwhile
+                    status = path.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        found[path.relative_to(root).as_posix()] = status.st_size
+    return found
+
+
+def entries(url: str) -> list[str]:
+    """Return what lies directly in a folder, sorted; names of folders end in "/"."""
+    root, found = Path(url), []
+    with (
+        explained(url),
+        suppress(FileNotFoundError, NotADirectoryError),
+        os.scandir(root) as inside,
+    ):
+        for entry in inside:
+            if entry.is_dir(follow_symlinks=False):
+                found.append(f"{entry.name}/")
+            elif entry.is_file() and not _is_passing(entry.name):
+                found.append(entry.name)
+    return sorted(found)
 
 
 def delete(url: str) -> None:
@@ -160,6 +179,16 @@ def probe(url: str) -> None:
 def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     """Return pyarrow's view of the folder."""
     return fs.LocalFileSystem(), str(Path(url).absolute())
+
+
+def _is_passing(name: str) -> bool:
+    """Tell whether this is the name of an unfinished write, or of a lock."""
+    return Path(name).suffix in {TEMPORARY, LOCK}
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _beside(path: Path, suffix: str) -> Path:

@@ -90,10 +90,25 @@ def replace(url: str, data: bytes, expected: bytes | None) -> None:
         raise Conflict(f"{url}: removed by another process meanwhile; run again") from None
 
 
-def listing(url: str) -> list[str]:
-    """Return the objects below a prefix, relative and sorted."""
+def sizes(url: str) -> dict[str, int]:
+    """Return the bytes of the objects below a prefix, by relative name."""
     prefix = _prefix(url)
-    return sorted(key.removeprefix(prefix) for key in _keys(url, prefix) if not key.endswith("/"))
+    return {
+        entry["Key"].removeprefix(prefix): entry["Size"]
+        for page in _pages(url, prefix)
+        for entry in page.get("Contents", [])
+        if not entry["Key"].endswith("/")
+    }
+
+
+def entries(url: str) -> list[str]:
+    """Return what lies directly below a prefix, relative and sorted; folders end in "/"."""
+    prefix = _prefix(url)
+    found: set[str] = set()
+    for page in _pages(url, prefix, Delimiter="/"):
+        found.update(entry["Key"] for entry in page.get("Contents", []))
+        found.update(folder["Prefix"] for folder in page.get("CommonPrefixes", []))
+    return sorted(key.removeprefix(prefix) for key in found - {prefix})
 
 
 def delete(url: str) -> None:
@@ -104,7 +119,8 @@ def delete(url: str) -> None:
 
 def delete_tree(url: str) -> None:
     """Remove all objects below a prefix."""
-    keys = list(_keys(url, _prefix(url)))
+    pages = _pages(url, _prefix(url))
+    keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     for first in range(0, len(keys), _DELETED_AT_ONCE):
         batch = [{"Key": key} for key in keys[first : first + _DELETED_AT_ONCE]]
         with explained(url):
@@ -217,11 +233,10 @@ def _prefix(url: str) -> str:
     return f"{key}/" if key else ""
 
 
-def _keys(url: str, prefix: str) -> Iterator[str]:
+def _pages(url: str, prefix: str, **how: str) -> Iterator[dict[str, Any]]:
     with explained(url):
         pages = connect(url).get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=Place.parse(url).bucket, Prefix=prefix):
-            yield from (entry["Key"] for entry in page.get("Contents", []))
+        yield from pages.paginate(Bucket=Place.parse(url).bucket, Prefix=prefix, **how)
 
 
 def _head(url: str) -> Any:

@@ -59,10 +59,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command that came to an end, well or not, and could say so."""
+    """A command that came to an end, well or not, and could say so.
+
+    failure: what it failed of, in a line; empty: it did its part, or a person stopped it
+    """
 
     began: float
     ended: float
+    failure: str = ""
 
 
 T = TypeVar("T")
@@ -72,10 +76,14 @@ _ATTEMPT, _COMMAND = TypeAdapter(Attempt), TypeAdapter(Command)
 @contextmanager
 def command(run_url: str, began: float) -> Iterator[None]:
     """Note, when a command that works on the run ends, that it did, and when it `began`."""
+    failure = ""
     try:
         yield
+    except Exception as error:
+        failure = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise
     finally:
-        noted = _COMMAND.dump_json(Command(began, time.time()), indent=2)
+        noted = _COMMAND.dump_json(Command(began, time.time(), failure), indent=2)
         # Its absence costs a little exactness; what ended the command must not be hidden by it.
         with suppress(storage.StorageError):
             storage.write(storage.join(run_url, "commands", f"{began:.3f}.json"), noted)
@@ -96,6 +104,13 @@ def read_commands(run_url: str) -> list[Command]:
     return _read(storage.join(run_url, "commands"), _COMMAND.validate_json)
 
 
+def newest(run_url: str) -> tuple[Attempt | None, Command | None]:
+    """Return a run's newest attempt, and the newest of its commands that came to an end."""
+    found = _read(storage.join(run_url, "attempts"), _ATTEMPT.validate_json, last=1)
+    ended = _read(storage.join(run_url, "commands"), _COMMAND.validate_json, last=1)
+    return next(iter(found), None), next(iter(ended), None)
+
+
 def attempt_of(step: int, attempts: Sequence[Attempt]) -> Attempt | None:
     """Return the attempt whose `step` holds: the last that began at it or before."""
     return next((each for each in reversed(attempts) if each.first_step <= step), None)
@@ -107,5 +122,7 @@ def write(run_url: str, attempt: Attempt) -> None:
     storage.write(url, _ATTEMPT.dump_json(attempt, indent=2))
 
 
-def _read(folder: str, parse: Callable[[bytes], T]) -> list[T]:
-    return [parse(storage.read(storage.join(folder, name))) for name in storage.listing(folder)]
+def _read(folder: str, parse: Callable[[bytes], T], *, last: int = 0) -> list[T]:
+    """Read the records in a folder, in order; `last` of them, or 0 for all."""
+    names = storage.listing(folder)[-last:]
+    return [parse(storage.read(storage.join(folder, name))) for name in names]

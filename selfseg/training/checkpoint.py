@@ -6,7 +6,7 @@
         optimisers.pt         optimisers and the worker's state; read with weights_only
         progress.json         steps taken and skipped; where the run moved to more data or lost some
         settings.json         what the run was started with (`RunRecord`)
-        COMMIT.json           sha256 and size of each file above, and versions; written last
+        COMMIT.json           sha256 and size of each file above, versions, time; written last
 
 Without COMMIT.json a folder is not a checkpoint: a crash while saving leaves the one before as
 the newest.
@@ -16,8 +16,9 @@ import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -112,6 +113,7 @@ def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
     commit = {
         "files": {name: fingerprint(data) for name, data in files.items()},
         "versions": {name: version(name) for name in ("selfseg", "torch", "safetensors")},
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     storage.write(storage.join(url, COMMIT), _to_json(commit))
     return url
@@ -148,8 +150,7 @@ def read_inference(url: str) -> Inference:
         DamagedCheckpoint: a file is missing or is not what was committed.
     """
     files = _read_verified(
-        url,
-        lambda names: {AVERAGE if AVERAGE in names else WEIGHTS, PROGRESS, SETTINGS},
+        url, lambda names: {AVERAGE if AVERAGE in names else WEIGHTS, PROGRESS, SETTINGS}
     )
     try:
         record = RunRecord.parse(json.loads(files[SETTINGS]), origin=url)
@@ -195,12 +196,10 @@ def newest_whole(run_url: str) -> tuple[str | None, list[str]]:
     """Find the newest checkpoint that verifies; also return one line on each that did not."""
     notes: list[str] = []
     for url in reversed(committed(run_url)):
-        try:
-            verify(url)
-        except DamagedCheckpoint as error:
-            notes.append(f"{error}; going on from the one before")
-        else:
+        damage = next(damages(url), None)
+        if damage is None:
             return url, notes
+        notes.append(f"{damage}; going on from the one before")
     return None, notes
 
 
@@ -210,7 +209,22 @@ def verify(url: str) -> None:
     Raises:
         DamagedCheckpoint: a file is missing or is not what was committed.
     """
-    _read_verified(url, lambda names: names)
+    for error in damages(url):
+        raise error
+
+
+def damages(url: str) -> Iterator[DamagedCheckpoint]:
+    """Yield what is wrong with the checkpoint at `url`, file by file; nothing where it is whole."""
+    try:
+        files = read_commit(url)["files"]
+    except DamagedCheckpoint as error:
+        yield error
+        return
+    for name in sorted(files):
+        try:
+            _read_file(url, name, files[name])
+        except DamagedCheckpoint as error:
+            yield error
 
 
 def resolve(url: str) -> str:
@@ -234,32 +248,36 @@ def resolve(url: str) -> str:
     raise UserError(f"{url}: {what}: give the --run of `selfseg train`, or a folder below it")
 
 
-def prune(run_url: str, keep: int, *, always: Collection[int] = ()) -> None:
-    """Delete all but the `keep` newest committed checkpoints and those of the steps `always`."""
-    kept = {step_url(run_url, step) for step in always}
-    for url in committed(run_url)[:-keep]:
-        if url not in kept:
-            storage.delete(storage.join(url, COMMIT))
-            storage.delete_tree(url)
-
-
 def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str, bytes]:
     """Read the files that `choose` picks of the committed names, and check each."""
+    listed = read_commit(url)["files"]
+    return {name: _read_file(url, name, listed[name]) for name in choose(set(listed))}
+
+
+def read_commit(url: str) -> dict[str, Any]:
+    """Return what the checkpoint at `url` was committed with: its "files", and more.
+
+    Raises:
+        DamagedCheckpoint: it was never committed, or this cannot be read.
+    """
     try:
-        listed = json.loads(storage.read(storage.join(url, COMMIT)))["files"]
+        commit = json.loads(storage.read(storage.join(url, COMMIT)))
+        return {**commit, "files": dict(commit["files"])}
     except storage.MissingObject:
         raise DamagedCheckpoint(f"{url}: no {COMMIT}: not a finished checkpoint") from None
     except (ValueError, KeyError, TypeError):
         raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} is not readable") from None
-    files: dict[str, bytes] = {}
-    for name in choose(set(listed)):
-        try:
-            files[name] = storage.read(storage.join(url, name))
-        except storage.MissingObject:
-            raise DamagedCheckpoint(f"{url}: damaged: {name} is missing") from None
-        if fingerprint(files[name]) != listed[name]:
-            raise DamagedCheckpoint(f"{url}: damaged: {name} is not what was written")
-    return files
+
+
+def _read_file(url: str, name: str, committed_as: Mapping[str, Any]) -> bytes:
+    """Read one file of the checkpoint at `url`, and compare it with what was committed."""
+    try:
+        data = storage.read(storage.join(url, name))
+    except storage.MissingObject:
+        raise DamagedCheckpoint(f"{url}: damaged: {name} is missing") from None
+    if fingerprint(data) != committed_as:
+        raise DamagedCheckpoint(f"{url}: damaged: {name} is not what was written")
+    return data
 
 
 def _foreign(url: str, error: Exception) -> UserError:

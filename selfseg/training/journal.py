@@ -9,6 +9,7 @@ earlier ones from its first step on: after a crash, steps are taken again.
 import json
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,18 @@ def read_lines(run_url: str) -> list[dict[str, Any]]:
         for line, owner in zip(lines, owners, strict=True)
         if owner is None or line["rank"] < owner.workers
     ]
+
+
+def read_tail(run_url: str) -> tuple[list[dict[str, Any]], int]:
+    """Return worker 0's lines of its newest segment, and how many segments it has written.
+
+    No step yet: no lines. A few requests, however long the run.
+    """
+    names = storage.listing(storage.join(run_url, "metrics", "rank_00000"))
+    for name in reversed(names):
+        with suppress(storage.MissingObject):  # an attempt that begins drops some
+            return _read(run_url, 0, [name]), len(names)
+    return [], 0
 
 
 def lines_from(run_url: str, rank: int, first_step: int) -> list[dict[str, Any]]:

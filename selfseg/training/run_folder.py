@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -11,6 +12,9 @@ from selfseg.errors import UsageError
 from selfseg.training.checkpoint import RunRecord, committed
 
 RUN = "run.json"
+
+AT_ONCE = 16
+"""Questions to a store at a time: enough to hide its answers' delay."""
 
 
 def claim(run_url: str, record: RunRecord, *, command: str) -> None:
@@ -79,6 +83,25 @@ def check_same(wanted: RunRecord, found: RunRecord, *, origin: str, option: str)
             f"{origin}: was started with {shown}: repeat that command to go on, or give another "
             f"{option}"
         )
+
+
+def find_runs(url: str) -> list[str]:
+    """Return the URLs of all runs at `url` and below it, sorted; a run's folder holds no others.
+
+    One question for each folder on the way, several at a time.
+    """
+    found: list[str] = []
+    level = [url]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while level:
+            below: list[str] = []
+            for place, names in zip(level, pool.map(storage.entries, level), strict=True):
+                if RUN in names:
+                    found.append(place)
+                else:
+                    below += [storage.join(place, name) for name in names if name.endswith("/")]
+            level = below
+    return sorted(found)
 
 
 def _differences(

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from selfseg.contracts import FramePairs, Method
-from selfseg.training import attempts, checkpoint, starting
+from selfseg.training import attempts, checkpoint, retention, starting
 from selfseg.training.attempts import Attempt
 from selfseg.training.audience import Audience, CurveLog, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
@@ -200,6 +200,8 @@ class Trainee:
         notes: list[str] = []
         found = ""
         if self._worker.rank == 0:
+            for url in retention.unfinished(self._plan.run_url):
+                retention.remove(url)  # an earlier attempt's: no process of it is left
             newest, notes = checkpoint.newest_whole(self._plan.run_url)
             found = newest or ""
         # All must start from the same: what another worker would find by itself may differ.
@@ -250,7 +252,12 @@ class Trainee:
 
     def _commit(self, state: TrainingState) -> None:
         checkpoint.save(self._plan.run_url, state, self._plan.record)
-        checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept)
+        retention.prune(
+            self._plan.run_url,
+            self._plan.loop.keep_checkpoints,
+            newest=state.step,
+            always=self._kept,
+        )
         self._tell(state.step)
 
     def _snapshot(self) -> TrainingState:

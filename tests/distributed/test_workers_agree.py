@@ -1,5 +1,8 @@
 """Several workers do what one would, and several that were stopped what they would have done."""
 
+from collections import Counter
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,19 +19,33 @@ def weights(plan: Plan, step: int) -> dict[str, torch.Tensor]:
     return dict(checkpoint.load(checkpoint.step_url(plan.run_url, step))[0].weights)
 
 
-@pytest.mark.parametrize("world_size", [2, 3])
-def test_parts_of_a_batch_equal_the_whole(tmp_path, world_size):
+def test_parts_of_a_batch_equal_the_whole(tmp_path):
     parts, whole = (toy_plan(tmp_path / name) for name in ("parts", "whole"))
-    in_group(train_replica, tmp_path / "meet", world_size, plan=parts, dropout=0.0, descent=True)
-    in_group(train_replica, tmp_path / "alone", 1, plan=whole, dropout=0.0, descent=True)
+    in_group(train_replica, tmp_path / "meet", 2, plan=parts, dropout=0.0, descent=True)
+    train_replica(whole, dropout=0.0, descent=True)
     torch.testing.assert_close(weights(parts, 12), weights(whole, 12))
     lines = read_lines(parts.run_url)
-    assert [line["rank"] for line in lines] == [r for r in range(world_size) for _ in range(12)]
+    assert [line["rank"] for line in lines] == [r for r in range(2) for _ in range(12)]
     # Each worker logs the loss of its own part: they differ, and their mean is the whole's.
     for step, line in enumerate(read_lines(whole.run_url)):
         own = [each["terms"]["loss"] for each in lines if each["step"] == step]
-        assert len(set(own)) == world_size
-        assert sum(own) / world_size == pytest.approx(line["terms"]["loss"], rel=1e-4)
+        assert len(set(own)) == 2
+        assert sum(own) / 2 == pytest.approx(line["terms"]["loss"], rel=1e-4)
+
+
+def test_a_run_goes_on_with_more_and_with_fewer_workers_to_the_same_weights(tmp_path):
+    """One worker to step 4, three to step 8, two to the end; beside it, one all along."""
+    whole, moved = (toy_plan(tmp_path / name, average=0.9) for name in ("whole", "moved"))
+    train_replica(whole, dropout=0.0, descent=True)
+    train_replica(replace(moved, until=4), dropout=0.0, descent=True)
+    for workers, until in ((3, 8), (2, None)):
+        meet, plan = tmp_path / f"meet{workers}", replace(moved, until=until)
+        in_group(train_replica, meet, workers, plan=plan, dropout=0.0, descent=True)
+    torch.testing.assert_close(weights(moved, 12), weights(whole, 12))
+    means = [checkpoint.read_inference(checkpoint.resolve(p.run_url)) for p in (moved, whole)]
+    torch.testing.assert_close(means[0].weights, means[1].weights)
+    took_part = Counter(line["step"] for line in read_lines(moved.run_url))
+    assert [took_part[step] for step in range(12)] == [1] * 4 + [3] * 4 + [2] * 4
 
 
 def test_three_workers_that_were_stopped_end_bit_equal_to_three_that_were_not(tmp_path):

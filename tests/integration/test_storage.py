@@ -75,6 +75,21 @@ def test_a_listing_is_recursive_relative_and_sorted(place: str):
     assert storage.listing(storage.join(place, "nothing")) == []
 
 
+def test_sizes_are_those_of_what_is_listed(place: str):
+    for name, size in {"run/a": 3, "run/b/c": 0, "runner": 1}.items():
+        storage.write(storage.join(place, name), b"x" * size)
+    assert storage.sizes(storage.join(place, "run")) == {"a": 3, "b/c": 0}
+
+
+def test_entries_are_what_lies_directly_below_and_tell_folders_from_objects(place: str):
+    for name in ("run/b", "run/a/z", "run/a/b/c", "runner"):
+        storage.write(storage.join(place, name), b"")
+    assert storage.entries(storage.join(place, "run")) == ["a/", "b"]
+    assert storage.entries(storage.join(place, "run", "")) == ["a/", "b"]
+    assert storage.entries(storage.join(place, "run", "b")) == []
+    assert storage.entries(storage.join(place, "nothing")) == []
+
+
 def test_a_tree_is_deleted_without_its_neighbours(place: str):
     for name in ("run/a", "run/b/c", "runner", "run.json"):
         storage.write(storage.join(place, name), b"")

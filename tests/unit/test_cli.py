@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-from selfseg.cli import VIEWS, main
+from selfseg.cli import main
+from selfseg.cli.arguments import VIEWS
 from selfseg.contracts import View
 
 CENTRE = ["evaluate", "--baseline", "centre", "--root", "nowhere"]

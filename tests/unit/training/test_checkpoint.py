@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from selfseg.errors import UserError
-from selfseg.training import checkpoint
+from selfseg.training import checkpoint, retention
 from selfseg.training.checkpoint import DamagedCheckpoint, RunRecord, TrainingState
 
 RECORD = RunRecord(settings={"seed": 1}, collection="s3://a/b", manifest="f" * 64, ingest={"h": 2})
@@ -124,16 +124,9 @@ def test_saving_again_replaces_a_damaged_one(saved, tmp_path):
     checkpoint.verify(str(saved))
 
 
-def test_pruning_keeps_the_newest(tmp_path):
-    urls = [checkpoint.save(str(tmp_path), state(step), RECORD) for step in (3, 5, 9)]
-    checkpoint.prune(str(tmp_path), 2)
-    assert checkpoint.committed(str(tmp_path)) == urls[1:]
-    assert not Path(urls[0]).exists()
-
-
 def test_on_s3_it_is_the_same(s3):
     run = f"{s3}/checkpoint/run"
     urls = [checkpoint.save(run, state(step), RECORD) for step in (3, 5)]
     assert checkpoint.resolve(run) == urls[1]
-    checkpoint.prune(run, 1)
+    retention.prune(run, 1, newest=5)
     assert checkpoint.newest_whole(run) == (urls[1], [])

@@ -200,6 +200,27 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_taken(tmp_path)
     assert_bit_equal(weights(whole), weights(broken))
 
 
+def test_a_run_that_went_back_keeps_what_it_saves_though_later_ones_lie_damaged(tmp_path):
+    """Of 8 and 12, both damaged, it goes back to 4; saved anew, 8 is what it could go on from."""
+    plan = toy_plan(tmp_path, keep_checkpoints=1)
+    run(replace(plan, loop=plan.loop.override({"keep_checkpoints": 3})))
+    for step in (8, 12):
+        Path(checkpoint.step_url(plan.run_url, step), "method.safetensors").write_bytes(b"")
+    with pytest.raises(ConnectionAbortedError):
+        run(plan, stop_before=9)
+    assert checkpoint.newest_whole(plan.run_url)[0] == checkpoint.step_url(plan.run_url, 8)
+
+
+def test_what_an_earlier_attempt_left_unfinished_is_removed_at_the_start(tmp_path):
+    plan = toy_plan(tmp_path)
+    run(plan)
+    for step in (4, 12):
+        Path(checkpoint.step_url(plan.run_url, step), "COMMIT.json").unlink()
+    run(replace(plan, until=9))
+    found = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert found == ["step_00000008", "step_00000009"]
+
+
 def test_with_all_checkpoints_damaged_it_starts_anew(tmp_path):
     plan = toy_plan(tmp_path)
     run(plan)

@@ -1,0 +1,190 @@
+"""`selfseg runs` tells how runs stand, in a folder and in a bucket, from a few objects of each."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from selfseg import storage
+from selfseg.cli import main
+from selfseg.contracts import FramePairs
+from selfseg.errors import UserError
+from selfseg.reporting import runs as reporting
+from selfseg.reporting.runs import SILENCE_S, Overview, overview, state_of
+from selfseg.training import attempts, run_folder, session
+from selfseg.training.attempts import Attempt, Command
+from selfseg.training.checkpoint import RunRecord
+from selfseg.training.goodput import read_goodput
+from selfseg.training.worker import AcceleratedWorker
+from tests.integration.s3_events import noting
+from tests.toy import Game, Listener, toy_batches, toy_plan
+
+SETTINGS = {"loop": {"steps": 12}, "method": {"name": "game"}}
+
+
+def claim(url: str) -> str:
+    record = RunRecord(settings=SETTINGS, collection="c", manifest="0" * 64, ingest={})
+    run_folder.claim(url, record, command="selfseg train game_cpu --collection c")
+    return url
+
+
+def train(
+    url: str,
+    *,
+    began: float | None = None,
+    until: int | None = None,
+    failing_at: int | None = None,
+) -> None:
+    """Train the game as the command's worker does: 12 steps, a checkpoint every 4."""
+
+    def open_batches(step: int) -> Iterator[FramePairs]:
+        for number, batch in enumerate(toy_batches(step), start=step):
+            if number == failing_at:
+                raise UserError("shard 7: damaged: ingest it again")
+            yield batch
+
+    plan = replace(toy_plan(claim(url)), until=until, launched=began)
+    worker = AcceleratedWorker()
+    session.run(plan, Game(), open_batches, worker=worker, audience=Listener())
+
+
+def command(url: str, **how: Any) -> None:
+    """Do the same as a command that says when it ended."""
+    began = time.time()
+    with attempts.command(url, began):
+        train(url, began=began, **how)
+
+
+def look(url: str, *, goodput: bool = False) -> Overview:
+    (run,), notes = overview({"mine": url}, goodput=goodput)
+    assert notes == []
+    return run
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let time pass for who looks."""
+
+    def pass_by(seconds: float) -> None:
+        now = time.time() + seconds
+        monkeypatch.setattr(reporting.time, "time", lambda: now)
+
+    return pass_by
+
+
+def test_a_run_is_finished_stopped_failed_or_running(place, capsys):
+    command(f"{place}/all/finished")
+    command(f"{place}/all/deeper/paused", until=5)
+    with pytest.raises(UserError):
+        command(f"{place}/all/failed", failing_at=6)
+    train(f"{place}/all/running", until=7)
+    claim(f"{place}/all/begun")
+    main(["runs", f"{place}/all", "--json"])
+    found = {run["name"]: run for run in json.loads(capsys.readouterr().out)}
+    assert {name: (run["state"], run["step"]) for name, run in found.items()} == {
+        "begun": ("running", 0),
+        "deeper/paused": ("stopped", 5),
+        "failed": ("failed", 4),
+        "finished": ("finished", 12),
+        "running": ("running", 7),
+    }
+    assert found["failed"]["failure"] == "shard 7: damaged: ingest it again"
+    assert {(run["recipe"], run["method"], run["steps"]) for run in found.values()} == {
+        ("game_cpu", "game", 12)
+    }
+    main(["runs", f"{place}/all"])
+    assert "failed: shard 7: damaged" in capsys.readouterr().out
+
+
+def test_a_run_that_fell_silent_without_a_word_is_stopped(tmp_path, later):
+    train(str(tmp_path), until=7)
+    later(0.9 * SILENCE_S)
+    assert look(str(tmp_path)).state == "running"
+    later(1.1 * SILENCE_S + 60)
+    assert look(str(tmp_path)).state == "stopped"
+
+
+ATTEMPT = Attempt(2, "", launched=100.0, began=105.0, first_step=0, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "silent_s", "longest_step_s", "state"),
+    [
+        (None, 0.0, 0.0, "running"),
+        (None, SILENCE_S + 31, 10.0, "stopped"),
+        (None, SILENCE_S + 29, 10.0, "running"),  # its steps are long
+        (Command(50.0, 90.0, "no disk"), 0.0, 0.0, "running"),  # that was the command before
+        (Command(100.0, 190.0, "no disk"), 0.0, 0.0, "failed"),
+        (Command(100.0, 190.0), 0.0, 0.0, "stopped"),
+        (Command(200.0, 210.0, "no CPUs"), 0.0, 0.0, "failed"),  # before any worker began
+    ],
+)
+def test_the_newest_command_decides_and_where_it_is_silent_the_time(
+    command, silent_s, longest_step_s, state
+):
+    found, _ = state_of(
+        (ATTEMPT, command), finished=False, silent_s=silent_s, longest_step_s=longest_step_s
+    )
+    assert found == state
+
+
+def test_the_pace_is_that_of_the_newest_lines_and_redone_steps_do_not_count(tmp_path):
+    url = claim(str(tmp_path))
+    slow = {"wait_s": 3.0, "compute_s": 1.0, "checkpoint_s": 4.0}
+    fast = {"wait_s": 0.0, "compute_s": 0.25, "checkpoint_s": 0.0}
+    line = {"player": "guesser", "terms": {}}
+    for first, costs in ((0, [slow, slow]), (2, [fast, fast, {**fast, "wait_s": 0.25}])):
+        lines = [
+            line | cost | {"step": step, "time": 1000.0 + step}
+            for step, cost in enumerate(costs, first)
+        ]
+        name = f"metrics/rank_00000/{first:08d}.jsonl"
+        text = "\n".join(map(json.dumps, lines))
+        storage.write(storage.join(url, name), text.encode())
+    run = look(url)
+    assert run.step == 5
+    assert run.steps_per_s == pytest.approx(3 / (3 * 0.25 + 0.25))
+    attempts.write(url, replace(ATTEMPT, began=2000.0, first_step=2))
+    assert look(url).step == 2  # from its newest checkpoint on, all is to be taken again
+
+
+def test_goodput_is_the_ledgers_and_many_long_journals_are_read_when_asked_for(
+    tmp_path, monkeypatch
+):
+    command(str(tmp_path))
+    ledger = read_goodput(str(tmp_path))
+    assert ledger is not None
+    assert look(str(tmp_path)).goodput == ledger.share > 0
+    monkeypatch.setattr(reporting, "AFFORDABLE_SEGMENTS", 0)
+    assert look(str(tmp_path)).goodput is None
+    assert look(str(tmp_path), goodput=True).goodput == ledger.share
+
+
+def test_a_long_journal_costs_no_more_requests_than_a_short_one(prefix, monkeypatch):
+    monkeypatch.setattr(reporting, "AFFORDABLE_SEGMENTS", 0)
+    train(f"{prefix}/run", until=5)
+
+    def requests() -> int:
+        asked: list[str] = []
+        with noting(prefix, "before-call.s3", lambda model, **_: asked.append(model.name)):
+            look(f"{prefix}/run")
+        return len(asked)
+
+    short = requests()
+    for step in range(5, 40):
+        text = storage.read(f"{prefix}/run/metrics/rank_00000/00000004.jsonl")
+        storage.write(f"{prefix}/run/metrics/rank_00000/{step:08d}.jsonl", text)
+    assert requests() == short <= 10
+
+
+def test_a_folder_of_something_else_among_runs_is_named_and_the_rest_is_told(tmp_path, capsys):
+    claim(str(tmp_path / "mine"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/run.json").write_text("{}")
+    main(["runs", str(tmp_path)])
+    shown = capsys.readouterr()
+    assert "game_cpu" in shown.out
+    assert shown.err == f"{tmp_path}/other/run.json: not one of a run; left out\n"
