@@ -24,7 +24,7 @@ from selfseg.runtime.launch import launch
 from selfseg.training import checkpoint, run_folder, session, wandb_log
 from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Plan
 from selfseg.training.wandb_log import WandbLog, WandbMode
 from selfseg.training.worker import AcceleratedWorker, Worker, set_up_process
 

@@ -13,6 +13,7 @@ from selfseg.errors import UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import session
+from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 from tests.toy import Game, toy_batches, toy_plan
 
@@ -20,7 +21,7 @@ STEP_S = 0.05
 STEPS = 40
 
 
-def plan_of(run_url: str) -> session.Plan:
+def plan_of(run_url: str) -> Plan:
     return toy_plan(run_url, steps=STEPS, checkpoint_every=5)
 
 
