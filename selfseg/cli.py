@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from selfseg.config import parse_change
+from selfseg.config import parse_change, parse_workers
 from selfseg.errors import UsageError, ends_in_a_line
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def train(args: argparse.Namespace) -> None:
         config,
         collection_url=args.collection,
         run_url=args.run,
-        workers=args.workers,
+        workers=parse_workers(args.workers),
         wandb=args.wandb,
         command=shlex.join(["selfseg", *sys.argv[1:]]),
     )
@@ -185,7 +185,9 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a TOML file")
     command.add_argument("--collection", required=True, metavar="URL", help="what to learn from")
     command.add_argument("--run", required=True, metavar="URL", help="where to keep the run")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="training processes")
+    command.add_argument(
+        "--workers", default="1", metavar="N", help="training processes; FEWEST:MOST: as fit"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting"
     )

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -37,6 +37,10 @@ class LoopConfig(Config):
 
     max_rollbacks: NonNegativeInt = 3
     """Times that a run goes back to an older checkpoint before it gives up."""
+
+    hang_timeout_s: PositiveFloat = 600.0
+    """Longest time that a step, a batch, an exchange or a checkpoint takes in a sound run; the
+    first step may take three times as long. After it the worker ends, to be started again."""
 
     threads: PositiveInt | None = None
     """Torch threads of each worker; by default its share of the cores, less its loader's."""
@@ -132,7 +136,8 @@ def train(
     wrapped = {name: worker.wrap_optimiser(each) for name, each in optimisers.items()}
     while progress.step < config.steps:
         started = time.perf_counter()
-        batch = to_device(next(batches), worker.device)
+        with worker.whereabouts.doing("next batch"):
+            batch = to_device(next(batches), worker.device)
         arrived = time.perf_counter()
         method.prepare(progress.step)
         player = method.player_at(progress.step)
@@ -149,6 +154,7 @@ def train(
             fault = _skip(progress, objective, worker, config.checkpoint_every)
         wrapped[player].zero_grad()
         progress.step += 1
+        worker.whereabouts.step_done(progress.step)
         terms = {**objective.terms, "loss": objective.loss.detach(), "gradient_norm": norm}
         computed = time.perf_counter() - arrived
         yield Step(progress.step - 1, player, terms, arrived - started, computed, fault)

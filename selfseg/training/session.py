@@ -12,6 +12,7 @@ from selfseg.training.journal import Journal
 from selfseg.training.meter import Meter
 from selfseg.training.optimisers import build_optimisers
 from selfseg.training.trainee import Course, Plan, Trainee
+from selfseg.training.watchdog import Meeting, Watchdog
 from selfseg.training.worker import Worker
 
 
@@ -26,6 +27,7 @@ def run(
     optimisers: dict[str, Optimizer] | None = None,
     begin: Callable[[], None] | None = None,
     courses: Sequence[Course] = (),
+    meeting: Meeting | None = None,
 ) -> None:
     """Train `method` as far as planned, from the newest checkpoint of the run if there is one.
 
@@ -42,10 +44,41 @@ def run(
         optimisers: by player; None: those of the plan.
         begin: sets initial weights if there is no checkpoint; None: the method's own.
         courses: of the batches, restored before they are opened; each knows its own entries.
+        meeting: where workers say where they are, so that one that hangs is named and ended;
+            None: nobody watches.
+
+    Raises:
+        Leaving: a worker was told to end; all is saved.
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
     trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, audience=audience)
+    with ExitStack() as stack:
+        if meeting is not None:
+            stack.enter_context(_watchdog(trainee, plan, worker, meeting))
+        _train(trainee, plan, open_batches, worker=worker, audience=audience, log=log)
+
+
+def _watchdog(trainee: Trainee, plan: Plan, worker: Worker, meeting: Meeting) -> Watchdog:
+    return Watchdog(
+        worker.rank,
+        meeting,
+        [worker.whereabouts, trainee.writing],
+        timeout_s=plan.loop.hang_timeout_s,
+        run_url=plan.run_url,
+    )
+
+
+def _train(
+    trainee: Trainee,
+    plan: Plan,
+    open_batches: Callable[[int], Iterator[FramePairs]],
+    *,
+    worker: Worker,
+    audience: Audience,
+    log: CurveLog | None,
+) -> None:
+    """Resume, and take the steps that are left."""
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
@@ -73,10 +106,13 @@ def _record(
         journal.add(step, checkpoint_s=checkpoint_s)
         meter.add(step)
         checkpoint_s = 0.0
-        if trainee.checkpoint_is_due():
+        leaves = trainee.must_leave()
+        if leaves or trainee.checkpoint_is_due():
             checkpoint_s = _save(trainee, journal)
         if trainee.speaks and meter.is_due(trainee.progress.step):
             _tell(meter.report(trainee.progress.step), audience, log)
+        if leaves:
+            trainee.leave()
 
 
 def _save(trainee: Trainee, journal: Journal) -> float:

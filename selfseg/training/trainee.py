@@ -18,6 +18,7 @@ from selfseg.training.loop import LoopConfig, Progress, Step, train
 from selfseg.training.optimisers import OptimisersConfig
 from selfseg.training.run_folder import check_same
 from selfseg.training.saving import Saver
+from selfseg.training.watchdog import Whereabouts
 from selfseg.training.worker import Worker
 
 
@@ -31,6 +32,10 @@ class Course(Protocol):
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Take over what `state` returned."""
         ...
+
+
+class Leaving(Exception):  # noqa: N818 - nothing failed
+    """The run ends here for now, all of it saved: a node is taken, or it was asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class Trainee:
     ) -> None:
         self.progress = Progress()
         self._saver, self._audience = Saver(self._commit), audience
+        self.writing = Whereabouts(call="")
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
@@ -142,12 +148,27 @@ class Trainee:
         if self._worker.rank == 0:
             self._saver.begin(self._snapshot())
 
+    def must_leave(self) -> bool:
+        """Tell whether to save and end now; the same on every worker."""
+        return self._worker.leaving and self.progress.step < self._stop
+
+    def leave(self) -> None:
+        """End when what was saved last is committed.
+
+        Raises:
+            Leaving: always, on every worker.
+        """
+        self._saver.finish()
+        self._worker.gather("committed")
+        raise Leaving(f"saved at step {self.progress.step}")
+
     def close(self) -> None:
         """Wait until the checkpoint that was begun last is committed."""
         self._saver.close()
 
     def _commit(self, state: TrainingState) -> None:
-        checkpoint.save(self._plan.run_url, state, self._plan.record)
+        with self.writing.doing("checkpoint write"):
+            checkpoint.save(self._plan.run_url, state, self._plan.record)
         if self._ladder.is_regular(state.step):
             self._ladder.tidy(state.step)
             kept = self._ladder.kept
