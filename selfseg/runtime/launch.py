@@ -49,6 +49,7 @@ class _Supervisor(UserCallback):
     def __init__(self, board: ActorProxy[Board]) -> None:
         self._board = board
         self._failures = self._saved = 0
+        self._left = ""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Stop, or let Ray start all workers anew; they go on from the newest checkpoint."""
@@ -75,7 +76,9 @@ class _Supervisor(UserCallback):
         with contextlib.suppress(RayError):
             if ray.get(self._board.stopping.remote()):
                 raise error
-        self._tell(f"a node is being taken away: {error}, moving to others")
+        if str(error) != self._left:  # Ray looks at the same end of its workers twice
+            self._tell(f"a node is being taken away: {error}, moving to others")
+        self._left = str(error)
 
     def _tell(self, note: str) -> None:
         self._board.post.remote(Report(0, 0, notes=(note,)))

@@ -77,7 +77,7 @@ def test_workers_that_leave_a_node_are_started_elsewhere_however_often(board):
     supervisor = _Supervisor(board)
     for _ in range(3 * MAX_FAILURES):
         fail(supervisor, Leaving("saved at step 7"))
-    assert board.notes[0] == "a node is being taken away: saved at step 7, moving to others"
+    assert board.notes == ["a node is being taken away: saved at step 7, moving to others"]
 
 
 def test_workers_that_leave_because_the_run_is_to_stop_are_not_started_again(board):
