@@ -116,6 +116,22 @@ def parse_change(text: str) -> tuple[str, object]:
         return path, value
 
 
+def parse_workers(text: str) -> tuple[int, int]:
+    """Return the fewest and the most workers that "N" or "FEWEST:MOST" asks for.
+
+    >>> parse_workers("4"), parse_workers("1:4")
+    ((4, 4), (1, 4))
+    """
+    fewest, colon, most = text.partition(":")
+    try:
+        counts = int(fewest), int(most if colon else fewest)
+    except ValueError:
+        raise UsageError(f"--workers {text}: expected a number, or FEWEST:MOST") from None
+    if not 1 <= counts[0] <= counts[1]:
+        raise UsageError(f"--workers {text}: at least one worker must train, and at most MOST")
+    return counts
+
+
 def _path(tree: Mapping[str, Any], location: Sequence[int | str]) -> Iterator[str]:
     """Name the keys on the way to an error; the tag of a union lies on it but is no key."""
     node: Any = tree

@@ -13,7 +13,7 @@ from selfseg.training.audience import Failure, Report
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Plan
 
 BATCH = 12
 

@@ -37,6 +37,7 @@ from selfseg.training import session
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import Progress, train
 from selfseg.training.optimisers import build_optimisers
+from selfseg.training.watchdog import Whereabouts
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 
 BLOCK = 4
@@ -68,9 +69,11 @@ class BareWorker:
     world_size = 1
     device = torch.device("cpu")
     scales_loss = False
+    leaving = False
 
     def __init__(self, precision: str) -> None:
         self._precision = precision
+        self.whereabouts = Whereabouts()
 
     def wrap_player(self, player: nn.Module) -> nn.Module:
         """Choose the precision."""

@@ -61,7 +61,7 @@ def prune_checkpoints(args: argparse.Namespace) -> None:
     from selfseg import storage
     from selfseg.reporting.checkpoints import prunable
     from selfseg.reporting.wording import plural
-    from selfseg.training.retention import remove
+    from selfseg.training.checkpoint import delete
 
     if args.keep < 1:
         raise UsageError(f"--keep {args.keep}: at least the newest stays; give 1 or more")
@@ -77,7 +77,7 @@ def prune_checkpoints(args: argparse.Namespace) -> None:
     for url in chosen:
         size = sum(storage.sizes(url).values())
         if not args.dry_run:
-            remove(url)
+            delete(url)
         freed += size
         print(f"{url}: {done}, {decimal(size)}")
     print(f"{plural(len(chosen), 'checkpoint')} {done}, {decimal(freed)}")

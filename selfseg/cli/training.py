@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 
-from selfseg.config import parse_change
+from selfseg.config import parse_change, parse_workers
 
 # ruff: noqa: PLC0415 - what a command runs is imported when it runs, see `selfseg.cli`
 
@@ -20,7 +20,7 @@ def train(args: argparse.Namespace) -> None:
         config,
         collection_url=args.collection,
         run_url=args.run,
-        workers=args.workers,
+        workers=parse_workers(args.workers),
         wandb=args.wandb,
         command=shlex.join(["selfseg", *sys.argv[1:]]),
     )
@@ -36,7 +36,9 @@ def train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", metavar="RECIPE", help="a recipe's name, or a TOML file")
     command.add_argument("--collection", required=True, metavar="URL", help="what to learn from")
     command.add_argument("--run", required=True, metavar="URL", help="where to keep the run")
-    command.add_argument("--workers", type=int, default=1, metavar="N", help="training processes")
+    command.add_argument(
+        "--workers", default="1", metavar="N", help="training processes; FEWEST:MOST: as fit"
+    )
     command.add_argument(
         "--set", action="append", default=[], metavar="a.b=value", help="change one setting"
     )

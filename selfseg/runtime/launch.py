@@ -5,12 +5,11 @@ import os
 import signal
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 import ray
@@ -18,88 +17,27 @@ import ray.train
 from ray.actor import ActorProxy
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
-from selfseg.runtime.cluster import on_this_node
-from selfseg.runtime.metrics import publisher, publishing_goodput
+from selfseg.runtime.board import Board, RayAudience, RayMeeting, put_up
+from selfseg.runtime.metrics import publishing_goodput
 from selfseg.runtime.progress import Screen
-from selfseg.training.audience import Failure, Report
+from selfseg.training.audience import Report
+from selfseg.training.trainee import Leaving
+
+Crew = tuple[int, int]
+"""Fewest and most workers of a run."""
+
+EXCHANGE_PATIENCE = 4
+"""An exchange between workers fails so many times later than a watchdog names who is late."""
 
 MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""
 
 POLL_S = 0.3
 """Time between two looks at the board."""
-
-
-class _Board:
-    """Where worker 0 leaves its reports and the command picks them up.
-
-    Ray Train hands metrics to its own controller, which polls them slowly and holds up a
-    worker that reports faster; a post to an actor costs the worker nothing.
-    """
-
-    def __init__(self, run_url: str) -> None:
-        self._publisher = publisher(run_url)
-        self._reports: list[Report] = []
-        self._saved = 0
-        self._reached, self._reached_at = 0, 0.0
-        self._failure: Failure | None = None
-
-    @ray.method
-    def post(self, report: Report) -> None:
-        self._reports.append(report)
-        if report.steps_per_s:
-            self._reached, self._reached_at = report.step, time.time()
-
-    @ray.method
-    def note_failure(self, cause: str) -> None:
-        self._failure = Failure(cause, self._reached, self._reached_at)
-        self._publisher.restarted()
-
-    @ray.method
-    def failure(self) -> Failure | None:
-        return self._failure
-
-    @ray.method
-    def note_saved(self, step: int) -> None:
-        self._saved = step
-
-    @ray.method
-    def saved(self) -> int:
-        return self._saved
-
-    @ray.method
-    def take(self) -> list[Report]:
-        reports, self._reports = self._reports, []
-        return reports
-
-
-@dataclass(frozen=True, slots=True)
-class RayAudience:
-    """Reports to the board what worker 0 says, and to Ray's metrics what every worker does."""
-
-    board: ActorProxy[_Board]
-    run_url: str
-
-    def report(self, report: Report) -> None:
-        """Post, and do not wait."""
-        publisher(self.run_url).report(report)
-        if report.rank == 0:
-            self.board.post.remote(report)
-
-    def saved(self, step: int) -> None:
-        """Have it noted: failures before it are forgotten."""
-        publisher(self.run_url).saved()
-        self.board.note_saved.remote(step)
-
-    def failure(self) -> Failure | None:
-        """Ask the board, which the supervisor told."""
-        with contextlib.suppress(RayError):  # its node may be gone
-            return ray.get(self.board.failure.remote())
-        return None
 
 
 class _Supervisor(UserCallback):
@@ -109,9 +47,10 @@ class _Supervisor(UserCallback):
     Raising here is what ends a run at once.
     """
 
-    def __init__(self, board: ActorProxy[_Board]) -> None:
+    def __init__(self, board: ActorProxy[Board]) -> None:
         self._board = board
         self._failures = self._saved = 0
+        self._left = ""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Stop, or let Ray start all workers anew; they go on from the newest checkpoint."""
@@ -119,6 +58,11 @@ class _Supervisor(UserCallback):
         for error in worker_exceptions.values():
             if isinstance(error, UserError):
                 raise error
+        self._board.begin.remote()
+        for error in worker_exceptions.values():
+            if isinstance(error, Leaving):
+                self._leave(error)
+                return
         if self._has_saved():
             self._failures = 0
         self._failures += 1
@@ -130,7 +74,19 @@ class _Supervisor(UserCallback):
             raise error
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
         self._board.note_failure.remote(f"worker {rank} {cause}")
-        note = f"worker {rank} {cause}; starting again from the newest checkpoint"
+        self._tell(f"worker {rank} {cause}; starting again from the newest checkpoint")
+
+    def _leave(self, error: Leaving) -> None:
+        """Stop if that is what was asked for; else let the workers move to nodes that stay."""
+        with contextlib.suppress(RayError):
+            if ray.get(self._board.stopping.remote()):
+                raise error
+        if str(error) != self._left:  # Ray looks at the same end of its workers twice
+            self._board.note_failure.remote("a node is being taken away")
+            self._tell(f"a node is being taken away: {error}, moving to others")
+        self._left = str(error)
+
+    def _tell(self, note: str) -> None:
         self._board.post.remote(Report(0, 0, notes=(note,)))
 
     def _has_saved(self) -> bool:
@@ -142,30 +98,53 @@ class _Supervisor(UserCallback):
 
 
 def launch(
-    program: Callable[[dict[str, Any]], None], settings: dict[str, Any], *, workers: int
+    program: Callable[[dict[str, Any]], None],
+    settings: dict[str, Any],
+    *,
+    workers: int | Crew,
+    hang_timeout_s: float = 600.0,
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
-    `program` gets `settings`, which name the run's folder under "run_url", and, under "audience",
-    whom to report to. It finds a process
-    group in place: NCCL if there is a GPU for each worker, else gloo.
+    `program` gets `settings` and, under "audience", whom to report to, and under "meeting"
+    where workers say where they are. It finds a process group in place: NCCL if there is a GPU
+    for each worker, else gloo.
+
+    Args:
+        program: what each worker does.
+        settings: what it is told; names the run's folder under "run_url".
+        workers: how many there are; from-to: as many as there is room for, also after some
+            were lost or nodes were added.
+        hang_timeout_s: when the workers' own watchdogs bark; exchanges fail only later.
 
     Raises:
         UserError: raised by a worker, or workers were lost too often.
         KeyboardInterrupt: the user stopped it; all workers have ended.
+        Leaving: asked to by SIGTERM, the run is saved and stopped.
     """
-    use_gpu = gpus_for(workers)
+    fewest, most = (workers, workers) if isinstance(workers, int) else workers
+    use_gpu = gpus_for(fewest)
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    placed = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=on_this_node())
+    os.environ.setdefault("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "1")
+    if fewest < most:
+        # After it Ray counts anew what there is room for, instead of waiting for what is gone.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "10")
     run_url = settings["run_url"]
-    board = placed.remote(run_url)
+    board = put_up(run_url)
     callbacks: list[UserCallback] = [_Supervisor(board)]
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
         trainer = TorchTrainer(
             _report_traceback(program),
-            train_loop_config={**settings, "audience": RayAudience(board, run_url)},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+            train_loop_config={
+                **settings,
+                "audience": RayAudience(board, run_url),
+                "meeting": RayMeeting(board),
+            },
+            torch_config=TorchConfig(timeout_s=round(EXCHANGE_PATIENCE * hang_timeout_s)),
+            scaling_config=ScalingConfig(
+                num_workers=workers if fewest == most else (fewest, most), use_gpu=use_gpu
+            ),
             run_config=RunConfig(
                 # Checkpoints are ours, committed and verified through `selfseg.storage`: Ray's
                 # are neither, and its S3 is a second stack of credentials. What Ray notes of a
@@ -176,7 +155,8 @@ def launch(
                 callbacks=callbacks,
             ),
         )
-        with _watching(board), publishing_goodput(run_url), _own_interrupts():
+        watching, metrics = _watching(board), publishing_goodput(run_url)
+        with watching, metrics, _own_interrupts(), _stopping_softly(board):
             _fit(trainer)
 
 
@@ -229,7 +209,7 @@ def _report_traceback(
 
 
 @contextmanager
-def _watching(board: ActorProxy[_Board]) -> Iterator[None]:
+def _watching(board: ActorProxy[Board]) -> Iterator[None]:
     """Show what arrives on the board while the body runs."""
     done = threading.Event()
 
@@ -249,6 +229,29 @@ def _watching(board: ActorProxy[_Board]) -> Iterator[None]:
     finally:
         done.set()
         watcher.join()
+
+
+@contextmanager
+def _stopping_softly(board: ActorProxy[Board]) -> Iterator[None]:
+    """Let a first SIGTERM have the run saved and stopped; a second ends the program at once.
+
+    Schedulers send it when a job is stopped or its machine is taken, and SIGKILL some seconds
+    later.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        signal.signal(signal.SIGTERM, before)
+        board.stop.remote()
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

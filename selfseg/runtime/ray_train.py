@@ -1,5 +1,6 @@
 """Training on Ray: one function that launches a run, one that is each of its workers."""
 
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +19,13 @@ from selfseg.data.reading.following import Follower
 from selfseg.data.reading.loader import batches
 from selfseg.data.reading.order import share_of
 from selfseg.data.reading.quarantine import Quarantine
-from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect
-from selfseg.runtime.launch import launch
+from selfseg.runtime.launch import Crew, launch
 from selfseg.training import attempts, checkpoint, run_folder, session, wandb_log
 from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Leaving, Plan
 from selfseg.training.wandb_log import WandbLog, WandbMode
 from selfseg.training.worker import AcceleratedWorker, Worker, set_up_process
 
@@ -35,7 +35,7 @@ def train(
     *,
     collection_url: str,
     run_url: str,
-    workers: int = 1,
+    workers: int | Crew = 1,
     wandb: WandbMode | None = None,
     group: str | None = None,
     command: str = "",
@@ -48,7 +48,7 @@ def train(
         config: the run's settings.
         collection_url: what it learns from.
         run_url: its folder.
-        workers: processes that train.
+        workers: processes that train; fewest and most: as many as there is room for.
         wandb: whether curves go to Weights & Biases as well.
         group: of runs there, that it belongs to.
         command: what the user typed, for the run's record.
@@ -58,12 +58,13 @@ def train(
     Raises:
         UserError: one line that names what is wrong and the remedy; in a worker or here.
         KeyboardInterrupt: stopped; the same call goes on from the newest checkpoint.
+        SystemExit: stopped by SIGTERM; the same call goes on from the very step.
     """
     launched = time.time()
     collection_url, run_url = anywhere(collection_url), anywhere(run_url)
-    if workers < 1:
-        raise UsageError(f"--workers {workers}: at least one worker must train")
-    share_of(config.data.batch_size, workers)
+    crew = (workers, workers) if isinstance(workers, int) else workers
+    for count in range(crew[0], crew[1] + 1):
+        share_of(config.data.batch_size, count)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
     begun = run_folder.read_record(run_url)
@@ -85,8 +86,8 @@ def train(
         "launched": launched,
     }
     with attempts.command(run_url, launched):
-        connect(workers)
-        _launch(payload, workers)
+        connect(crew[1])
+        _launch(payload, crew, config.loop.hang_timeout_s)
 
 
 def record_of(
@@ -112,7 +113,8 @@ def train_worker(payload: dict[str, Any]) -> None:
         local_world_size=workers_here() * payload["beside"],
         helpers=config.data.loader_processes,
     )
-    worker = AcceleratedWorker(config.loop.precision)
+    meeting = payload["meeting"]
+    worker = AcceleratedWorker(config.loop.precision, must_leave=meeting.must_leave)
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
     tell = _teller(worker, payload["audience"])
@@ -139,6 +141,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         log=log,
         begin=partial(begin, method, config),
         courses=[course for course in (follower, quarantine) if course],
+        meeting=meeting,
     )
 
 
@@ -206,9 +209,12 @@ def _open_collection(collection_url: str, begun: RunRecord | None, *, follows: b
     return Collection.open(collection_url, begun.manifest)
 
 
-def _launch(payload: dict[str, Any], workers: int) -> None:
+def _launch(payload: dict[str, Any], crew: Crew, hang_timeout_s: float) -> None:
     try:
-        launch(train_worker, payload, workers=workers)
+        launch(train_worker, payload, workers=crew, hang_timeout_s=hang_timeout_s)
+    except Leaving as error:
+        print(f"stopped: {error}; the same command goes on from there")  # noqa: T201
+        raise SystemExit(128 + signal.SIGTERM) from None
     except KeyboardInterrupt:
         print("stopped: the same command goes on from the newest checkpoint")  # noqa: T201
         raise

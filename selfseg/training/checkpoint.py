@@ -4,7 +4,8 @@
         method.safetensors    players' weights
         average.safetensors   running mean of them, if the run keeps one; prediction uses it
         optimisers.pt         optimisers and the worker's state; read with weights_only
-        progress.json         steps taken and skipped; where the run moved to more data or lost some
+        progress.json         steps taken and skipped; rollbacks; where the run moved to more data
+                              or lost some
         settings.json         what the run was started with (`RunRecord`)
         COMMIT.json           sha256 and size of each file above, versions, time; written last
 
@@ -17,6 +18,7 @@ import io
 import json
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -65,6 +67,9 @@ class TrainingState:
 
     course: where it moved to newer states of what it reads, and what it lost of it, in JSON's
         types; empty: neither
+    recent: steps that were left out lately, see `selfseg.training.loop.Progress`
+    rollbacks: the runs of steps [start, stop) that left no trace in the weights: at `stop` it
+        went on with those of the checkpoint of `start`
     """
 
     step: int
@@ -74,6 +79,8 @@ class TrainingState:
     optimisers: Mapping[str, Any]
     worker: Mapping[str, Any]
     course: Sequence[Mapping[str, Any]] = ()
+    recent: Sequence[int] = ()
+    rollbacks: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +99,12 @@ class Inference:
 def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
     """Write and commit a checkpoint; return its URL."""
     url = step_url(run_url, state.step)
-    # The commit goes first: a damaged checkpoint of this step must not vouch for the new files.
-    storage.delete(storage.join(url, COMMIT))
-    storage.delete_tree(url)
+    delete(url)  # a damaged checkpoint of this step must not vouch for the new files
     buffer = io.BytesIO()
     torch.save({"optimisers": state.optimisers, "worker": state.worker}, buffer)
     progress: dict[str, Any] = {"step": state.step, "skipped": state.skipped}
-    if state.course:
-        progress["course"] = list(state.course)
+    seldom = {"course": state.course, "recent": state.recent, "rollbacks": state.rollbacks}
+    progress |= {name: list(noted) for name, noted in seldom.items() if noted}
     files = {
         WEIGHTS: _pack(state.weights),
         OPTIMISERS: buffer.getvalue(),
@@ -137,6 +142,8 @@ def load(url: str) -> tuple[TrainingState, RunRecord]:
             optimisers=rest["optimisers"],
             worker=rest["worker"],
             course=progress.get("course", ()),
+            recent=progress.get("recent", ()),
+            rollbacks=progress.get("rollbacks", ()),
         )
         return state, RunRecord.parse(json.loads(files[SETTINGS]), origin=url)
     except FOREIGN as error:
@@ -246,6 +253,13 @@ def resolve(url: str) -> str:
         raise UserError(f"{url}: this checkpoint was never finished: give its run's URL instead")
     what = "neither a run nor a checkpoint" if names else "nothing there"
     raise UserError(f"{url}: {what}: give the --run of `selfseg train`, or a folder below it")
+
+
+def delete(url: str) -> None:
+    """Delete the checkpoint at `url`; the commit goes first: a half-deleted one is none."""
+    storage.delete(storage.join(url, COMMIT))
+    with suppress(storage.MissingObject):  # a running process prunes as well
+        storage.delete_tree(url)
 
 
 def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str, bytes]:

@@ -6,13 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from selfseg.config import Config
 from selfseg.contracts import FramePairs, Method, Objective, Phase
-from selfseg.errors import UserError
 from selfseg.training.optimisers import AdamConfig, OptimisersConfig, learning_rate_at
 from selfseg.training.worker import Precision, Worker, seed_step
 
@@ -33,7 +32,15 @@ class LoopConfig(Config):
     """Numbers of the forward pass: float32 ("no"), bfloat16, or float16 with a scaled loss."""
 
     max_skipped: NonNegativeInt = 10
-    """Steps without a finite loss and gradient that are left out before the run gives up."""
+    """Steps without a finite loss and gradient that are left out, of `checkpoint_every` in a row;
+    with one more the run goes back to a checkpoint before them."""
+
+    max_rollbacks: NonNegativeInt = 3
+    """Times that a run goes back to an older checkpoint before it gives up."""
+
+    hang_timeout_s: PositiveFloat = 600.0
+    """Longest time that a step, a batch, an exchange or a checkpoint takes in a sound run; the
+    first step may take three times as long. After it the worker ends, to be started again."""
 
     threads: PositiveInt | None = None
     """Torch threads of each worker; by default its share of the cores, less its loader's."""
@@ -45,10 +52,12 @@ class Progress:
 
     step: steps taken, which is also the number of the next
     skipped: of these, the ones left out because a number was not finite
+    recent: their numbers, of the last `LoopConfig.checkpoint_every` steps
     """
 
     step: int = 0
     skipped: int = 0
+    recent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class Step:
     compute_s: from the batch to the changed weights
     forward_s: of that, until the loss: the part in which no worker waits for another. Of work on
         a GPU it is the time to ask for it
+    fault: what was not finite, and on which worker, so that the step was left out; None: nothing.
+        The same on every worker.
     """
 
     number: int
@@ -70,6 +81,7 @@ class Step:
     wait_s: float
     compute_s: float
     forward_s: float = 0.0
+    fault: str | None = None
 
 
 class Cast:
@@ -121,15 +133,14 @@ def train(
     """Let the players take turns until `config.steps`; yield after every step.
 
     `batches` never ends and starts at step `progress.step`, which advances before each yield.
-
-    Raises:
-        UserError: more than `config.max_skipped` steps were not finite; names step and term.
+    Between two steps, whoever drives the loop may change weights and optimisers.
     """
     cast = Cast(method.players, worker)
     wrapped = {name: worker.wrap_optimiser(each) for name, each in optimisers.items()}
     while progress.step < config.steps:
         started = time.perf_counter()
-        batch = to_device(next(batches), worker.device)
+        with worker.whereabouts.doing("next batch"):
+            batch = to_device(next(batches), worker.device)
         arrived = time.perf_counter()
         method.prepare(progress.step)
         player = method.player_at(progress.step)
@@ -142,14 +153,17 @@ def train(
             norm = _bound(wrapped[player], parameters, rate, optim.of(player), worker)
         if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
             wrapped[player].step()
+            fault = None
         else:
             worker.forgo()
-            _skip(progress, player, objective, worker, config)
+            fault = _skip(progress, objective, worker, config.checkpoint_every)
         wrapped[player].zero_grad()
         progress.step += 1
+        worker.whereabouts.step_done(progress.step)
         terms = {**objective.terms, "loss": objective.loss.detach(), "gradient_norm": norm}
         computed = time.perf_counter() - arrived
-        yield Step(progress.step - 1, player, terms, arrived - started, computed, forward_s)
+        number, timed = progress.step - 1, (arrived - started, computed, forward_s)
+        yield Step(number, player, terms, *timed, fault)
 
 
 def to_device(batch: FramePairs, device: torch.device) -> FramePairs:
@@ -192,21 +206,13 @@ def _require_gradients(parameters: list[nn.Parameter], *, needed: bool) -> None:
         parameter.requires_grad_(needed)
 
 
-def _skip(
-    progress: Progress, player: str, objective: Objective, worker: Worker, config: LoopConfig
-) -> None:
-    """Leave a step out, or give up; every worker arrives here at the same step."""
+def _skip(progress: Progress, objective: Objective, worker: Worker, window: int) -> str:
+    """Note that a step is left out; return why. Every worker arrives here at the same step."""
     progress.skipped += 1
+    recent = (step for step in progress.recent if step > progress.step - window)
+    progress.recent = (*recent, progress.step)
     values = {**objective.terms, "loss": objective.loss}
     culprits = [name for name, value in values.items() if not value.detach().isfinite().item()]
     named = worker.gather(f"term {culprits[0]}" if culprits else "")
-    if progress.skipped <= config.max_skipped:
-        return
-    rank, cause = next(
-        ((rank, name) for rank, name in enumerate(named) if name), (worker.rank, "the gradient")
-    )
-    raise UserError(
-        f"step {progress.step}: {cause} of player {player} is not finite on worker {rank}, and "
-        f"{config.max_skipped} steps were skipped already: lower optim.learning_rate or set "
-        "optim.clip_norm, and start a new run"
-    )
+    causes = [f"{cause} on worker {rank}" for rank, cause in enumerate(named) if cause]
+    return causes[0] if causes else "the gradient, of finite terms,"

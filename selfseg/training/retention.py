@@ -6,16 +6,15 @@ that is later, which is damaged or being written by a running process.
 
 import re
 from collections.abc import Collection
-from contextlib import suppress
 
 from selfseg import storage
-from selfseg.training.checkpoint import COMMIT, committed, step_url
+from selfseg.training.checkpoint import COMMIT, committed, delete, step_url
 
 
 def prune(run_url: str, keep: int, *, newest: int, always: Collection[int] = ()) -> None:
     """Delete what `superfluous` names."""
     for url in superfluous(run_url, keep, newest=newest, always=always):
-        remove(url)
+        delete(url)
 
 
 def superfluous(run_url: str, keep: int, *, newest: int, always: Collection[int] = ()) -> list[str]:
@@ -48,10 +47,3 @@ def unfinished(run_url: str) -> list[str]:
     names = storage.listing(folder)
     begun = {step[0] for step in (re.match(r"step_\d+(?=/)", name) for name in names) if step}
     return [storage.join(folder, step) for step in sorted(begun) if f"{step}/{COMMIT}" not in names]
-
-
-def remove(url: str) -> None:
-    """Delete a checkpoint; the commit goes first, so that a half-deleted one is none."""
-    storage.delete(storage.join(url, COMMIT))
-    with suppress(storage.MissingObject):  # a running process prunes as well
-        storage.delete_tree(url)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.utils import deterministic
 
 from selfseg.errors import UsageError
+from selfseg.training.watchdog import Whereabouts
 
 Precision = Literal["no", "bf16", "fp16"]
 
@@ -34,6 +35,12 @@ class Worker(Protocol):
 
     scales_loss: bool
     """Gradients may overflow by design; the optimiser then skips the step by itself."""
+
+    leaving: bool
+    """Some worker must end soon; what all know since they last agreed that all is finite."""
+
+    whereabouts: Whereabouts
+    """What this worker is doing."""
 
     def wrap_player(self, player: nn.Module) -> nn.Module:
         """Return what to call instead of `player` while it moves, so that gradients are means."""
@@ -63,7 +70,7 @@ class Worker(Protocol):
         ...
 
     def all_finite(self, values: Iterable[Tensor]) -> bool:
-        """Tell whether every value is finite on every worker."""
+        """Tell whether every value is finite on every worker; `leaving` is agreed on as well."""
         ...
 
     def gather(self, text: str) -> list[str]:
@@ -85,7 +92,10 @@ class AcceleratedWorker:
     The process group, if there is one, exists already; so do its environment variables.
     """
 
-    def __init__(self, precision: Precision = "no") -> None:
+    def __init__(
+        self, precision: Precision = "no", *, must_leave: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Begin; `must_leave` tells, at every step, whether this worker is told to end."""
         on_cpu = not torch.cuda.is_available()
         if precision == "fp16" and on_cpu:
             raise UsageError("setting loop.precision: fp16 needs a GPU: use bf16 or no")
@@ -100,6 +110,9 @@ class AcceleratedWorker:
         self.world_size: int = self._accelerator.num_processes
         self.device: torch.device = self._accelerator.device
         self.scales_loss = precision == "fp16"
+        self.leaving = False
+        self.whereabouts = Whereabouts()
+        self._must_leave = must_leave
 
     def wrap_player(self, player: nn.Module) -> nn.Module:
         """Wrap in DDP when there are several workers, and in mixed precision when asked for."""
@@ -117,7 +130,8 @@ class AcceleratedWorker:
 
     def backward(self, loss: Tensor) -> None:
         """Differentiate; DDP averages over the workers on the way."""
-        self._accelerator.backward(loss)
+        with self.whereabouts.doing("gradient averaging", waits=True):
+            self._accelerator.backward(loss)
 
     def clip(
         self,
@@ -147,15 +161,20 @@ class AcceleratedWorker:
             self._accelerator.scaler.update()
 
     def all_finite(self, values: Iterable[Tensor]) -> bool:
-        """Count the values that are not finite, over all workers; one small exchange."""
-        failures = torch.stack([~v.detach().isfinite() for v in values]).any().float()
-        total = self._accelerator.reduce(failures, reduction="sum")
-        assert isinstance(total, Tensor)
-        return total.item() == 0
+        """Count the workers with other values, and those that must leave; one small exchange."""
+        failed = torch.stack([~v.detach().isfinite() for v in values]).any().float()
+        counts = torch.stack([failed, failed.new_tensor(float(self._must_leave()))])
+        with self.whereabouts.doing("finite check", waits=True):
+            total = self._accelerator.reduce(counts, reduction="sum")
+            assert isinstance(total, Tensor)
+            num_failed, num_leaving = total.tolist()
+        self.leaving = num_leaving > 0
+        return num_failed == 0
 
     def gather(self, text: str) -> list[str]:
         """Collect one text from every worker."""
-        return gather_object([text])
+        with self.whereabouts.doing("exchange of words", waits=True):
+            return gather_object([text])
 
     def state(self) -> dict[str, Any]:
         """Return the state of the loss scaler, if there is one."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -9,25 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from selfseg.config import parse_workers
 from selfseg.contracts import FramePairs
 from selfseg.errors import UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
 from selfseg.training import session
+from selfseg.training.trainee import Leaving, Plan
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 from tests.toy import Game, toy_batches, toy_plan
 
 STEP_S = 0.05
 STEPS = 40
+HANG_AT, HANG_TIMEOUT_S = 12, 5
 
 
-def plan_of(run_url: str) -> session.Plan:
-    return toy_plan(run_url, steps=STEPS, checkpoint_every=5)
+def plan_of(run_url: str) -> Plan:
+    return toy_plan(run_url, steps=STEPS, checkpoint_every=5, hang_timeout_s=HANG_TIMEOUT_S)
 
 
 def program(settings: dict[str, Any]) -> None:
     set_up_process(1)
-    worker = AcceleratedWorker()
+    worker = AcceleratedWorker(must_leave=settings["meeting"].must_leave)
     pids = Path(settings["run_url"]).with_suffix(".pids")
     pids.mkdir(exist_ok=True)
     (pids / str(worker.rank)).write_text(str(os.getpid()))
@@ -37,8 +41,10 @@ def program(settings: dict[str, Any]) -> None:
         raise ZeroDivisionError("a bug")
 
     def open_batches(step: int) -> Iterator[FramePairs]:
-        for batch in toy_batches(step, worker.rank, worker.world_size):
-            time.sleep(STEP_S)
+        fresh = step == 0
+        for number, batch in enumerate(toy_batches(step, worker.rank, worker.world_size), step):
+            hangs = fresh and settings["fail"] == "hang" and (worker.rank, number) == (1, HANG_AT)
+            time.sleep(3600 if hangs else STEP_S)
             yield batch
 
     session.run(
@@ -47,13 +53,22 @@ def program(settings: dict[str, Any]) -> None:
         open_batches,
         worker=worker,
         audience=settings["audience"],
+        meeting=settings["meeting"],
     )
 
 
 def main(run_url: str, workers: str, fail: str = "") -> None:
-    connect(int(workers))
+    connect(parse_workers(workers)[1])
     try:
-        launch(program, {"run_url": run_url, "fail": fail}, workers=int(workers))
+        launch(
+            program,
+            {"run_url": run_url, "fail": fail},
+            workers=parse_workers(workers),
+            hang_timeout_s=HANG_TIMEOUT_S,
+        )
+    except Leaving as error:
+        sys.stdout.write(f"{error}\n")
+        sys.exit(128 + signal.SIGTERM)
     except (UserError, ZeroDivisionError) as error:
         sys.exit(json.dumps([type(error).__name__, str(error)]))
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from selfseg.training import session
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 from tests.toy import Game, Listener, plain_descent, toy_batches
 

@@ -171,3 +171,23 @@ def test_ctrl_c_leaves_a_run_that_goes_on(tmp_path):
     found, notes = checkpoint.newest_whole(str(run))
     assert found is not None
     assert notes == []
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_named_and_sigterm_stops_the_run_at_a_step_it_goes_on_from(
+    uninterrupted, tmp_path
+):
+    """Worker 1 hangs in step 12, once: a third checkpoint is there only after a restart."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "tests.distributed.ray_game", str(run), "2", "hang"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    when_committed(run, 3, first.terminate)
+    shown, _ = first.communicate()
+    assert first.returncode == 128 + signal.SIGTERM
+    assert "worker 1 has been in `next batch` for" in shown
+    assert "worker 0 waits in `gradient averaging`" in shown
+    left = checkpoint.step_url(str(run), int(shown.rpartition("saved at step ")[2]))
+    assert checkpoint.newest_whole(str(run)) == (left, [])
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"going on from step {int(left[-8:])}" in again.stdout
+    assert_bit_equal(final_weights(run), uninterrupted)

@@ -8,7 +8,7 @@ import torch
 
 from selfseg.training import checkpoint
 from selfseg.training.journal import read_lines
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Plan
 from tests.distributed.replicas import in_group, train_replica
 from tests.toy import toy_plan
 

@@ -16,7 +16,7 @@ from selfseg.experiment import ExperimentConfig, begin, build_method, load_model
 from selfseg.prediction.subjects import Subject
 from selfseg.training import checkpoint, run_folder, session
 from selfseg.training.checkpoint import RunRecord
-from selfseg.training.session import Plan
+from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc

@@ -8,6 +8,7 @@ from ray.exceptions import RayActorError
 
 from selfseg.errors import UserError
 from selfseg.runtime.launch import MAX_FAILURES, _Supervisor
+from selfseg.training.trainee import Leaving
 
 
 class Board:
@@ -19,6 +20,9 @@ class Board:
         self.saved = SimpleNamespace(remote=self._saved)
         self.causes: list[str] = []
         self.note_failure = SimpleNamespace(remote=self.causes.append)
+        self.stop_asked = False
+        self.begin = SimpleNamespace(remote=lambda: None)
+        self.stopping = SimpleNamespace(remote=lambda: self.stop_asked)
         self.post = SimpleNamespace(remote=lambda report: self.notes.extend(report.notes))
 
     def _saved(self) -> int:
@@ -70,3 +74,16 @@ def test_a_board_that_is_gone_forgets_nothing(board):
 def test_a_users_mistake_is_raised_at_once(board):
     with pytest.raises(UserError, match="ingest it again"):
         fail(_Supervisor(board), UserError("shard 7: damaged: ingest it again"))
+
+
+def test_workers_that_leave_a_node_are_started_elsewhere_however_often(board):
+    supervisor = _Supervisor(board)
+    for _ in range(3 * MAX_FAILURES):
+        fail(supervisor, Leaving("saved at step 7"))
+    assert board.notes == ["a node is being taken away: saved at step 7, moving to others"]
+
+
+def test_workers_that_leave_because_the_run_is_to_stop_are_not_started_again(board):
+    board.stop_asked = True
+    with pytest.raises(Leaving, match="saved at step 7"):
+        fail(_Supervisor(board), Leaving("saved at step 7"))

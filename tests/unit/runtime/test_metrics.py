@@ -1,6 +1,7 @@
 """What is published of a run: its names, its tags, and counts that only grow."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,10 +44,10 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
 
 
 def test_what_workers_report_is_shown_by_run_and_rank(shown):
-    told = {"steps_per_s": 2.5, "wait_share": 0.25, "terms": {"judge": {"loss": 0.5, "x": 1.0}}}
     ours = publisher("s3://bucket/runs/night/")
-    ours.report(Report(40, 100, **told, checkpoint_s=0.125))
-    ours.report(Report(40, 100, **told | {"wait_share": 0.5}, rank=1))
+    told = Report(40, 100, 2.5, 0.25, terms={"judge": {"loss": 0.5, "x": 1.0}}, checkpoint_s=0.125)
+    ours.report(told)
+    ours.report(replace(told, wait_share=0.5, rank=1))
     ours.saved()
     ours.saved()
     ours.restarted()

@@ -8,7 +8,7 @@ from selfseg.training.loop import Step
 
 
 def step(number: int, loss: float = 1.0) -> Step:
-    return Step(number, "phi", {"loss": torch.tensor(loss)}, wait_s=0.25, compute_s=0.5, forward_s=0.2)
+    return Step(number, "phi", {"loss": torch.tensor(loss)}, 0.25, 0.5, forward_s=0.2)
 
 
 def write(run: str, numbers: range, *, loss: float, rank: int = 0) -> Journal:

@@ -35,6 +35,6 @@ def test_what_was_begun_and_not_committed_is_unfinished(tmp_path, steps):
     Path(steps[5], "COMMIT.json").unlink()
     (tmp_path / "checkpoints/notes.txt").touch()
     assert retention.unfinished(str(tmp_path)) == [steps[5]]
-    retention.remove(steps[5])
+    checkpoint.delete(steps[5])
     assert retention.unfinished(str(tmp_path)) == []
     assert checkpoint.committed(str(tmp_path)) == [steps[3], steps[9]]

@@ -1,0 +1,161 @@
+"""Where workers leave word, for the command and for each other, without waiting for anybody."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import ray
+from ray.actor import ActorProxy
+from ray.exceptions import GetTimeoutError, RayError
+from ray.train.v2._internal.execution.context import get_train_context
+
+from selfseg.runtime.cluster import on_this_node
+from selfseg.runtime.metrics import publisher
+from selfseg.training.audience import Failure, Report
+from selfseg.training.watchdog import BEAT_S, Place
+
+
+class Board:
+    """Where worker 0 leaves its reports, and all say where they are; on the command's node.
+
+    Ray Train hands metrics to its own controller, which polls them slowly and holds up a
+    worker that reports faster; a post to an actor costs the worker nothing.
+    """
+
+    def __init__(self, run_url: str) -> None:
+        self._publisher = publisher(run_url)
+        self._reports: list[Report] = []
+        self._saved = 0
+        self._reached, self._reached_at = 0, 0.0
+        self._failure: Failure | None = None
+        self._stopping = False
+        self._places: dict[int, tuple[Place, float]] = {}
+
+    @ray.method
+    def post(self, report: Report) -> None:
+        """Take a report."""
+        self._reports.append(report)
+        if report.steps_per_s:
+            self._reached, self._reached_at = report.step, time.time()
+
+    @ray.method
+    def note_failure(self, cause: str) -> None:
+        """Hear why an attempt ended."""
+        self._failure = Failure(cause, self._reached, self._reached_at)
+        self._publisher.restarted()
+
+    @ray.method
+    def failure(self) -> Failure | None:
+        """Return why the last attempt of this launch ended."""
+        return self._failure
+
+    @ray.method
+    def note_saved(self, step: int) -> None:
+        """Hear of a checkpoint."""
+        self._saved = step
+
+    @ray.method
+    def saved(self) -> int:
+        """Return the step of the newest checkpoint of this launch."""
+        return self._saved
+
+    @ray.method
+    def take(self) -> list[Report]:
+        """Hand out what was posted since."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    @ray.method
+    def stop(self) -> None:
+        """Hear that the run is to be saved and stopped."""
+        self._stopping = True
+
+    @ray.method
+    def stopping(self) -> bool:
+        """Tell whether it is."""
+        return self._stopping
+
+    @ray.method
+    def begin(self) -> None:
+        """Forget where the workers of an earlier attempt were."""
+        self._places.clear()
+
+    @ray.method
+    def beat(self, rank: int, place: Place) -> bool:
+        """Hear where a worker is; tell whether the run is to stop."""
+        self._places[rank] = (place, time.monotonic())
+        return self._stopping
+
+    @ray.method
+    def places(self) -> dict[int, Place]:
+        """Return where workers said they were, and how long ago."""
+        now = time.monotonic()
+        return {
+            rank: replace(place, silent_s=now - heard)
+            for rank, (place, heard) in self._places.items()
+        }
+
+
+def put_up(run_url: str) -> ActorProxy[Board]:
+    """Start a board on this node."""
+    placed = ray.remote(num_cpus=0)(Board).options(scheduling_strategy=on_this_node())
+    return placed.remote(run_url)
+
+
+@dataclass(frozen=True, slots=True)
+class RayAudience:
+    """Reports to the board what worker 0 says, and to Ray's metrics what every worker does."""
+
+    board: ActorProxy[Board]
+    run_url: str
+
+    def report(self, report: Report) -> None:
+        """Post, and do not wait."""
+        publisher(self.run_url).report(report)
+        if report.rank == 0:
+            self.board.post.remote(report)
+
+    def saved(self, step: int) -> None:
+        """Have it noted: failures before it are forgotten."""
+        publisher(self.run_url).saved()
+        self.board.note_saved.remote(step)
+
+    def failure(self) -> Failure | None:
+        """Ask the board, which the supervisor told."""
+        with contextlib.suppress(RayError):  # its node may be gone
+            return ray.get(self.board.failure.remote())
+        return None
+
+
+class RayMeeting:
+    """Where the workers of a run meet: the board. Each worker has its own."""
+
+    def __init__(self, board: ActorProxy[Board]) -> None:
+        self._board = board
+        self._stopping = False
+
+    def beat(self, rank: int, place: Place) -> None:
+        """Give a sign of life, and hear whether the run is asked to stop."""
+        # The board's node may be gone, or busy: the run goes on without it.
+        with contextlib.suppress(RayError, GetTimeoutError):
+            self._stopping = ray.get(self._board.beat.remote(rank, place), timeout=BEAT_S)
+
+    def places(self) -> Mapping[int, Place]:
+        """Return where all workers said they were last; none if the board does not answer."""
+        with contextlib.suppress(RayError, GetTimeoutError):
+            return ray.get(self._board.places.remote(), timeout=BEAT_S)
+        return {}
+
+    def tell(self, note: str) -> None:
+        """Show a line at the command's terminal."""
+        self._board.post.remote(Report(0, 0, notes=(note,)))
+
+    def must_leave(self) -> bool:
+        """Tell whether the run is asked to stop, or the node of one of its workers is taken.
+
+        Ray Train's `get_preemption_info` has all workers wait for each other at an actor, at
+        every step; what it agrees on lies in each worker, and an exchange that is made anyway
+        lets them agree.
+        """
+        return self._stopping or get_train_context().preemption_context.preemption_info is not None
