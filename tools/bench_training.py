@@ -37,6 +37,7 @@ from selfseg.training import session
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import Progress, train
 from selfseg.training.optimisers import build_optimisers
+from selfseg.training.watchdog import Whereabouts
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 
 BLOCK = 4
@@ -68,6 +69,8 @@ class BareWorker:
     world_size = 1
     device = torch.device("cpu")
     scales_loss = False
+    leaving = False
+    whereabouts = Whereabouts()
 
     def __init__(self, precision: str) -> None:
         self._precision = precision
