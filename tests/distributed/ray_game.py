@@ -22,7 +22,7 @@ from tests.toy import Game, toy_batches, toy_plan
 
 STEP_S = 0.05
 STEPS = 40
-HANG_AT, HANG_TIMEOUT_S = 12, 5
+HANG_AT, HANG_TIMEOUT_S = 12, 10
 
 
 def plan_of(run_url: str) -> Plan:

@@ -27,6 +27,7 @@ def ended(arguments, capsys):
         (["train", "dystab_dynamic_cpu", *TRAIN, "--set", "loop.steps=many"], 2, "'many'"),
         (["train", "dystab_dynamic_cpu", *TRAIN, "--set", "loop.steps"], 2, "a.b=value"),
         (["train", "dystab_dynamic_cpu", *TRAIN, "--workers", "3"], 2, "16"),
+        (["train", "dystab_dynamic_cpu", *TRAIN, "--workers", "1:4"], 2, "evenly by 3 workers"),
         (["train", "dystab_dynamic_cpu", *TRAIN], 1, "nowhere"),
         (["evaluate", "--collection", "nowhere"], 2, "--baseline NAME"),
         (["evaluate", "--baseline", "centre"], 2, "--root DIR"),

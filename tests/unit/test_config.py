@@ -2,7 +2,7 @@ from copy import deepcopy
 
 import pytest
 
-from selfseg.config import Config, laid_over, parse_change
+from selfseg.config import Config, laid_over, parse_change, parse_workers
 from selfseg.errors import UsageError
 
 
@@ -70,3 +70,14 @@ def test_a_file_that_is_not_toml_is_named(tmp_path):
     path.write_text("doors = ")
     with pytest.raises(UsageError, match=r"recipe\.toml: not TOML"):
         Car.read(path)
+
+
+@pytest.mark.parametrize(("text", "counts"), [("4", (4, 4)), ("1:4", (1, 4)), ("2:2", (2, 2))])
+def test_workers_are_a_number_or_a_range(text, counts):
+    assert parse_workers(text) == counts
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "4:1", "0:4", "two", "1:", ":4", "1:2:3"])
+def test_workers_that_are_neither_are_refused(text):
+    with pytest.raises(UsageError, match=rf"^--workers {text}: "):
+        parse_workers(text)
