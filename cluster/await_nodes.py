@@ -1,0 +1,83 @@
+"""Ask the cluster for what a run needs, wait until it is there, then become the run's command.
+
+python cluster/await_nodes.py 4 --gpus -- selfseg train RECIPE --workers 4 ...
+
+A cluster that grows on demand has few nodes, or none, when a job begins, and `selfseg train` would
+say so and end. Where nothing grows, this waits for nodes that are about to join.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+
+LOOK_S = 2
+TELL_S = 30
+
+
+def lacking(have: Mapping[str, float], want: Mapping[str, int]) -> str:
+    """Name what the cluster has too little of; nothing: "".
+
+    Args:
+        have: its resources.
+        want: those that the run needs.
+    """
+    short = [
+        f"{have.get(kind, 0):.0f} of {count} {kind}s"
+        for kind, count in want.items()
+        if have.get(kind, 0) < count
+    ]
+    return ", ".join(short)
+
+
+def await_nodes(workers: int, *, gpus: bool, within_s: float) -> None:
+    """Return when each worker can have its CPU, and its GPU.
+
+    Raises:
+        SystemExit: it took too long; says what is lacking.
+    """
+    import ray  # noqa: PLC0415 - --help need not wait for it
+    from ray.autoscaler.sdk import request_resources  # noqa: PLC0415
+
+    each = {"CPU": 1, **({"GPU": 1} if gpus else {})}
+    want = {kind: count * workers for kind, count in each.items()}
+    ray.init(log_to_driver=False)
+    began = told = time.monotonic()
+    request_resources(bundles=[each] * workers)
+    try:
+        while short := lacking(ray.cluster_resources(), want):
+            now = time.monotonic()
+            if now - began > within_s:
+                sys.exit(f"the cluster has {short} after {within_s:.0f} s: see `ray status`")
+            if now - told > TELL_S:
+                told = now
+                print(f"waiting for nodes: {short}", flush=True)
+            time.sleep(LOOK_S)
+    finally:
+        # The workers hold the nodes from here on; the request would hold them after the run.
+        request_resources(bundles=[])
+        ray.shutdown()
+
+
+def main() -> None:
+    """Wait, then run the command in this process's place, so that signals reach it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workers", type=int, help="processes that will train")
+    parser.add_argument("--gpus", action="store_true", help="a GPU for each")
+    parser.add_argument(
+        "--within", type=float, default=30, metavar="MINUTES", help="(default: 30)"
+    )
+    parser.add_argument("command", nargs="+", help="after --")
+    arguments = parser.parse_args()
+    if shutil.which(arguments.command[0]) is None:
+        parser.error(f"{arguments.command[0]}: no such command")
+    await_nodes(arguments.workers, gpus=arguments.gpus, within_s=arguments.within * 60)
+    os.execvp(arguments.command[0], arguments.command)
+
+
+if __name__ == "__main__":
+    main()
