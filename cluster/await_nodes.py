@@ -68,9 +68,7 @@ def main() -> None:
     )
     parser.add_argument("workers", type=int, help="processes that will train")
     parser.add_argument("--gpus", action="store_true", help="a GPU for each")
-    parser.add_argument(
-        "--within", type=float, default=30, metavar="MINUTES", help="(default: 30)"
-    )
+    parser.add_argument("--within", type=float, default=30, metavar="MINUTES", help="(default: 30)")
     parser.add_argument("command", nargs="+", help="after --")
     arguments = parser.parse_args()
     if shutil.which(arguments.command[0]) is None:
