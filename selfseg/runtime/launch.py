@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +23,9 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import on_this_node
+from selfseg.runtime.metrics import publisher, publishing_goodput
 from selfseg.runtime.progress import Screen
-from selfseg.training.audience import Report
+from selfseg.training.audience import Failure, Report
 
 MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""
@@ -39,13 +41,27 @@ class _Board:
     worker that reports faster; a post to an actor costs the worker nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, run_url: str) -> None:
+        self._publisher = publisher(run_url)
         self._reports: list[Report] = []
         self._saved = 0
+        self._reached, self._reached_at = 0, 0.0
+        self._failure: Failure | None = None
 
     @ray.method
     def post(self, report: Report) -> None:
         self._reports.append(report)
+        if report.steps_per_s:
+            self._reached, self._reached_at = report.step, time.time()
+
+    @ray.method
+    def note_failure(self, cause: str) -> None:
+        self._failure = Failure(cause, self._reached, self._reached_at)
+        self._publisher.restarted()
+
+    @ray.method
+    def failure(self) -> Failure | None:
+        return self._failure
 
     @ray.method
     def note_saved(self, step: int) -> None:
@@ -63,17 +79,27 @@ class _Board:
 
 @dataclass(frozen=True, slots=True)
 class RayAudience:
-    """Reports to the board."""
+    """Reports to the board what worker 0 says, and to Ray's metrics what every worker does."""
 
     board: ActorProxy[_Board]
+    run_url: str
 
     def report(self, report: Report) -> None:
         """Post, and do not wait."""
-        self.board.post.remote(report)
+        publisher(self.run_url).report(report)
+        if report.rank == 0:
+            self.board.post.remote(report)
 
     def saved(self, step: int) -> None:
         """Have it noted: failures before it are forgotten."""
+        publisher(self.run_url).saved()
         self.board.note_saved.remote(step)
+
+    def failure(self) -> Failure | None:
+        """Ask the board, which the supervisor told."""
+        with contextlib.suppress(RayError):  # its node may be gone
+            return ray.get(self.board.failure.remote())
+        return None
 
 
 class _Supervisor(UserCallback):
@@ -100,6 +126,7 @@ class _Supervisor(UserCallback):
         if self._failures > MAX_FAILURES:
             raise error
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
+        self._board.note_failure.remote(f"worker {rank} {cause}")
         note = f"worker {rank} {cause}; starting again from the newest checkpoint"
         self._board.post.remote(Report(0, 0, notes=(note,)))
 
@@ -116,7 +143,8 @@ def launch(
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
-    `program` gets `settings` and, under "audience", whom to report to. It finds a process
+    `program` gets `settings`, which name the run's folder under "run_url", and, under "audience",
+    whom to report to. It finds a process
     group in place: NCCL if there is a GPU for each worker, else gloo.
 
     Raises:
@@ -127,12 +155,13 @@ def launch(
     # Workers report seldom, but the end, or the loss, of one should be noticed soon.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     placed = ray.remote(num_cpus=0)(_Board).options(scheduling_strategy=on_this_node())
-    board = placed.remote()
+    run_url = settings["run_url"]
+    board = placed.remote(run_url)
     callbacks: list[UserCallback] = [_Supervisor(board)]
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
         trainer = TorchTrainer(
             _report_traceback(program),
-            train_loop_config={**settings, "audience": RayAudience(board)},
+            train_loop_config={**settings, "audience": RayAudience(board, run_url)},
             scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu),
             run_config=RunConfig(
                 # Checkpoints are ours, committed and verified through `selfseg.storage`: Ray's
@@ -144,7 +173,7 @@ def launch(
                 callbacks=callbacks,
             ),
         )
-        with _watching(board), _own_interrupts():
+        with _watching(board), publishing_goodput(run_url), _own_interrupts():
             _fit(trainer)
 
 

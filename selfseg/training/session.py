@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from selfseg.contracts import FramePairs, Method
-from selfseg.training import checkpoint
+from selfseg.training import attempts, checkpoint, starting
+from selfseg.training.attempts import Attempt
 from selfseg.training.audience import Audience, CurveLog, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import Journal
@@ -41,6 +42,7 @@ class Plan:
     """What every worker of a run must agree on.
 
     until: step to pause at, with a checkpoint and as if stopped there; None: only at the end
+    launched: when the command began, in seconds since 1970; None: with the workers
     """
 
     run_url: str
@@ -49,6 +51,7 @@ class Plan:
     optim: OptimisersConfig
     loop: LoopConfig
     until: int | None = None
+    launched: float | None = None
 
 
 def run(
@@ -83,16 +86,33 @@ def run(
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
     trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
     notes = trainee.resume()
+    attempt = _begin(trainee, plan, worker, audience)
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
-        audience.report(Report(trainee.progress.step, trainee.steps, notes=tuple(notes)))
+        at, skipped = trainee.progress.step, trainee.progress.skipped
+        audience.report(Report(at, trainee.steps, notes=tuple(notes), skipped=skipped))
     with ExitStack() as stack:
         stack.enter_context(closing(trainee))
         if log is not None:
             stack.callback(log.close)
         batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
         _record(trainee, batches, journal, audience, log)
+    if attempt is not None:
+        attempts.finish(plan.run_url, attempt)
     worker.gather("all is written")
+
+
+def _begin(trainee: "Trainee", plan: Plan, worker: Worker, audience: Audience) -> Attempt | None:
+    """Let worker 0 note that an attempt begins."""
+    if not trainee.speaks:
+        return None
+    return starting.begin(
+        plan.run_url,
+        first_step=trainee.progress.step,
+        workers=worker.world_size,
+        launched=plan.launched,
+        failure=audience.failure(),
+    )
 
 
 def _record(
@@ -103,16 +123,17 @@ def _record(
     log: CurveLog | None,
 ) -> None:
     """Take the steps that are left; note, save and tell along the way."""
-    meter = Meter(trainee.steps)
+    meter = Meter(trainee.steps, trainee.rank)
     checkpoint_s = 0.0
     for step in trainee.train(batches):
         journal.add(step, checkpoint_s=checkpoint_s)
-        meter.add(step)
+        meter.add(step, checkpoint_s=checkpoint_s)
         checkpoint_s = 0.0
         if trainee.checkpoint_is_due():
             checkpoint_s = _save(trainee, journal)
-        if trainee.speaks and meter.is_due(trainee.progress.step):
-            _tell(meter.report(trainee.progress.step), audience, log)
+        if meter.is_due(trainee.progress.step):
+            report = meter.report(trainee.progress.step, skipped=trainee.progress.skipped)
+            _tell(report, audience, log)
 
 
 def _save(trainee: "Trainee", journal: Journal) -> float:
@@ -153,6 +174,7 @@ class Trainee:
         self._saver, self._tell = Saver(self._commit), tell
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
+        self.rank = worker.rank
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
         self._plan, self._worker, self._courses = plan, worker, courses

@@ -17,6 +17,8 @@ class Board:
         self.newest, self.gone = 0, False
         self.notes: list[str] = []
         self.saved = SimpleNamespace(remote=self._saved)
+        self.causes: list[str] = []
+        self.note_failure = SimpleNamespace(remote=self.causes.append)
         self.post = SimpleNamespace(remote=lambda report: self.notes.extend(report.notes))
 
     def _saved(self) -> int:
@@ -42,6 +44,7 @@ def test_a_failure_that_keeps_coming_back_is_raised(board):
     with pytest.raises(ZeroDivisionError, match="a bug"):
         fail(supervisor)
     assert len(board.notes) == MAX_FAILURES
+    assert board.causes == ["worker 1 failed: ZeroDivisionError a bug"] * MAX_FAILURES
 
 
 def test_failures_before_a_checkpoint_are_forgotten(board):
