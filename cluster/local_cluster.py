@@ -57,6 +57,9 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
         try:
             for _ in range(nodes - 1):
                 cluster.add_node(**common)
+            # As `ray start` leaves it: a job looks here for its cluster, and without it at all
+            # clusters of this machine, of which it may take another.
+            Path(folder, "ray_current_cluster").write_text(str(cluster.address))
             wait_for_dashboard(port, token.read_text())
             yield {
                 "RAY_ADDRESS": str(cluster.address),
