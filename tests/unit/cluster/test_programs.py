@@ -33,7 +33,7 @@ class Metadata(BaseHTTPRequestHandler):
         else:
             self._answer(200, self.notice)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
 
     def _answer(self, status: int, text: str) -> None:
