@@ -7,6 +7,7 @@ say so and end. Where nothing grows, this waits for nodes that are about to join
 """
 
 import argparse
+import multiprocessing
 import os
 import shutil
 import sys
@@ -73,7 +74,16 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which(arguments.command[0]) is None:
         parser.error(f"{arguments.command[0]}: no such command")
-    await_nodes(arguments.workers, gpus=arguments.gpus, within_s=arguments.within * 60)
+    # In a process of its own: what Ray leaves in this one, the command would inherit.
+    waiting = multiprocessing.get_context("spawn").Process(
+        target=await_nodes,
+        args=(arguments.workers,),
+        kwargs={"gpus": arguments.gpus, "within_s": arguments.within * 60},
+    )
+    waiting.start()
+    waiting.join()
+    if waiting.exitcode:
+        sys.exit(1)
     os.execvp(arguments.command[0], arguments.command)
 
 
