@@ -1,4 +1,4 @@
-"""Ask the cluster for what a run needs, wait until it is there, then become the run's command.
+"""Ask the cluster for what a run needs, wait until it is there, then run the command.
 
 python cluster/await_nodes.py 4 --gpus -- selfseg train RECIPE --workers 4 ...
 
@@ -7,9 +7,9 @@ say so and end. Where nothing grows, this waits for nodes that are about to join
 """
 
 import argparse
-import multiprocessing
-import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ def await_nodes(workers: int, *, gpus: bool, within_s: float) -> None:
 
 
 def main() -> None:
-    """Wait, then run the command in this process's place, so that signals reach it."""
+    """Wait, then run the command; its exit status is this one's."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -74,17 +74,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which(arguments.command[0]) is None:
         parser.error(f"{arguments.command[0]}: no such command")
-    # In a process of its own: what Ray leaves in this one, the command would inherit.
-    waiting = multiprocessing.get_context("spawn").Process(
-        target=await_nodes,
-        args=(arguments.workers,),
-        kwargs={"gpus": arguments.gpus, "within_s": arguments.within * 60},
-    )
-    waiting.start()
-    waiting.join()
-    if waiting.exitcode:
-        sys.exit(1)
-    os.execvp(arguments.command[0], arguments.command)
+    await_nodes(arguments.workers, gpus=arguments.gpus, within_s=arguments.within * 60)
+    # `ray job stop` signals the command, too, which ends when it has saved; this awaits it.
+    process = subprocess.Popen(arguments.command)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(process.wait())
 
 
 if __name__ == "__main__":
