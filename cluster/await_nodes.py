@@ -1,15 +1,12 @@
-"""Ask the cluster for what a run needs, wait until it is there, then run the command.
+"""Ask the cluster for what a run needs, and wait until it is there.
 
-python cluster/await_nodes.py 4 --gpus -- selfseg train RECIPE --workers 4 ...
+python cluster/await_nodes.py 4 --gpus && selfseg train RECIPE --workers 4 ...
 
 A cluster that grows on demand has few nodes, or none, when a job begins, and `selfseg train` would
 say so and end. Where nothing grows, this waits for nodes that are about to join.
 """
 
 import argparse
-import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -63,22 +60,15 @@ def await_nodes(workers: int, *, gpus: bool, within_s: float) -> None:
 
 
 def main() -> None:
-    """Wait, then run the command; its exit status is this one's."""
+    """Wait for what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("workers", type=int, help="processes that will train")
     parser.add_argument("--gpus", action="store_true", help="a GPU for each")
     parser.add_argument("--within", type=float, default=30, metavar="MINUTES", help="(default: 30)")
-    parser.add_argument("command", nargs="+", help="after --")
     arguments = parser.parse_args()
-    if shutil.which(arguments.command[0]) is None:
-        parser.error(f"{arguments.command[0]}: no such command")
     await_nodes(arguments.workers, gpus=arguments.gpus, within_s=arguments.within * 60)
-    # `ray job stop` signals the command, too, which ends when it has saved; this awaits it.
-    process = subprocess.Popen(arguments.command)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(process.wait())
 
 
 if __name__ == "__main__":
