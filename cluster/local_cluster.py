@@ -2,6 +2,7 @@
 
 python cluster/local_cluster.py --nodes 3                    serve until Ctrl-C
 python cluster/local_cluster.py --nodes 3 --run -- COMMAND   serve for the length of one command
+python cluster/local_cluster.py --prometheus                 collect its metrics, too
 
 It listens on 127.0.0.1 alone and serves those who have its token. The nodes pass this program's
 environment on to jobs: set the AWS_* variables of the storage before starting it.
@@ -20,12 +21,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60
 STORE_BYTES = 256 * 1024 * 1024
+DISCOVERY = "prom_metrics_service_discovery.json"
+"""Where Ray keeps the list of nodes for Prometheus, in its temporary folder."""
 
 
 @contextmanager
@@ -54,6 +57,9 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
         try:
             for _ in range(nodes - 1):
                 cluster.add_node(**common)
+            # As `ray start` leaves it: a job looks here for its cluster, and without it at all
+            # clusters of this machine, of which it may take another.
+            Path(folder, "ray_current_cluster").write_text(str(cluster.address))
             wait_for_dashboard(port, token.read_text())
             yield {
                 "RAY_ADDRESS": str(cluster.address),
@@ -96,6 +102,28 @@ def head_options(folder: str, dashboard_port: int) -> dict[str, object]:
     }
 
 
+@contextmanager
+def prometheus(cluster_folder: Path) -> Iterator[str]:
+    """Run Prometheus over a cluster's metrics while the context lasts; yield its address.
+
+    Args:
+        cluster_folder: Ray's temporary one; what is collected is kept there, and goes with it.
+    """
+    template = Path(__file__).with_name("prometheus.yml").read_text()
+    config = cluster_folder / "prometheus.yml"
+    config.write_text(template.replace("/tmp/ray/", f"{cluster_folder}/"))
+    port = free_port()
+    command = ["prometheus", f"--config.file={config}", f"--web.listen-address={HOST}:{port}"]
+    command.append(f"--storage.tsdb.path={cluster_folder / 'prometheus'}")
+    with Path(cluster_folder, "prometheus.log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            yield f"http://{HOST}:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
 def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.socket() as listener:
@@ -125,22 +153,30 @@ def main() -> None:
     with local_cluster(arguments.nodes, arguments.cpus, arguments.dashboard_port) as variables:
         # Ray's own answer drains the nodes for half a minute.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        if arguments.run:
-            environment = os.environ | variables
-            sys.exit(subprocess.run(arguments.command, env=environment, check=False).returncode)
-        print(f"{arguments.nodes} nodes, {arguments.cpus} CPUs each. In another shell:\n")
-        for name, value in variables.items():
-            print(f"export {name}={value}")
-        print(
-            "\nray job submit --working-dir . -- selfseg train RECIPE --collection URL --run URL"
-            f" --workers {arguments.nodes}\n\nThe dashboard, {variables['RAY_API_SERVER_ADDRESS']},"
-            " asks for the token in that file. Ctrl-C ends everything.",
-            flush=True,
-        )
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("stopping")
+        folder = Path(variables["RAY_AUTH_TOKEN_PATH"]).parent
+        with prometheus(folder) if arguments.prometheus else nullcontext() as metrics:
+            if arguments.run:
+                environment = os.environ | variables
+                done = subprocess.run(arguments.command, env=environment, check=False)
+                sys.exit(done.returncode)
+            greet(arguments, variables)
+            print(f"Metrics: {metrics or folder / DISCOVERY}. Ctrl-C ends everything.", flush=True)
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                print("stopping")
+
+
+def greet(arguments: argparse.Namespace, variables: dict[str, str]) -> None:
+    """Say how to reach the cluster and what to do with it."""
+    print(f"{arguments.nodes} nodes, {arguments.cpus} CPUs each. In another shell:\n")
+    for name, value in variables.items():
+        print(f"export {name}={value}")
+    print(
+        "\nray job submit --runtime-env cluster/runtime_env.yaml --"
+        f" selfseg train RECIPE --collection URL --run URL --workers {arguments.nodes}\n\n"
+        f"Dashboard: {variables['RAY_API_SERVER_ADDRESS']} asks for the token in that file."
+    )
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -151,6 +187,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=3, help="in all (default: 3)")
     parser.add_argument("--cpus", type=int, default=1, help="of each node (default: 1)")
     parser.add_argument("--dashboard-port", type=int, help="(default: a free one)")
+    parser.add_argument("--prometheus", action="store_true", help="run Prometheus beside it")
     parser.add_argument("--run", action="store_true", help="serve for one command: -- COMMAND...")
     parser.add_argument("command", nargs="*", help="the command of --run, after --")
     arguments = parser.parse_args()
@@ -158,6 +195,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--run and a command after -- belong together")
     if arguments.run and shutil.which(arguments.command[0]) is None:
         parser.error(f"{arguments.command[0]}: no such command")
+    if arguments.prometheus and shutil.which("prometheus") is None:
+        parser.error("--prometheus: not installed; on Debian, apt-get install prometheus")
     if arguments.nodes < 1 or arguments.cpus < 1:
         parser.error("--nodes and --cpus: at least one")
     return arguments

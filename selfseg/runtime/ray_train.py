@@ -29,6 +29,9 @@ from selfseg.training.trainee import Leaving, Plan
 from selfseg.training.wandb_log import WandbLog, WandbMode
 from selfseg.training.worker import AcceleratedWorker, Worker, set_up_process
 
+JOB_FOLDERS = "working_dir_files"
+"""Where Ray keeps the folders that jobs brought along."""
+
 
 def train(
     config: ExperimentConfig,
@@ -231,5 +234,13 @@ def workers_here() -> int:
 
 
 def anywhere(url: str) -> str:
-    """Make a path mean the same in every process of this machine."""
-    return url if "://" in url else str(Path(url).absolute())
+    """Make a path mean the same in every process of this machine.
+
+    Raises:
+        UsageError: it is relative to a job's copy of its folder, which Ray removes after the job.
+    """
+    if "://" in url or Path(url).is_absolute():
+        return url
+    if JOB_FOLDERS in Path.cwd().parts:
+        raise UsageError(f"{url}: this folder is the job's own: give an absolute path, or s3://")
+    return str(Path(url).absolute())

@@ -1,0 +1,47 @@
+import re
+import shlex
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+STEPS = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+
+
+def steps(name: str) -> list[str]:
+    """Return the arguments of all instructions of a kind, in order."""
+    return [line.partition(" ")[2] for line in STEPS if line.startswith(f"{name} ")]
+
+
+def test_what_is_copied_into_the_image_is_there_and_may_enter():
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
+    }
+    copied = [word for step in steps("COPY") if "--from" not in step for word in step.split()[:-1]]
+    assert copied
+    assert set(copied) == allowed
+    assert all((ROOT / name).exists() for name in copied)
+    assert "*" in (ROOT / ".dockerignore").read_text().splitlines()
+
+
+def test_every_package_is_pinned_and_compilers_stay_behind():
+    installs = [step for step in steps("RUN") if "pip install" in step]
+    assert all("--constraint constraints.txt" in step or "--no-deps" in step for step in installs)
+    build, final = (index for index, line in enumerate(STEPS) if line.startswith("FROM "))
+    assert build < STEPS.index(next(line for line in STEPS if "g++" in line)) < final
+    assert not any("g++" in line or "pip install" in line for line in STEPS[final:])
+
+
+def test_nobody_is_root_in_the_image():
+    assert steps("USER") == ["1000"]
+    assert any("--uid 1000" in step for step in steps("RUN"))
+
+
+def test_the_image_holds_no_secret_and_asks_for_a_token():
+    variables = dict(word.split("=", 1) for step in steps("ENV") for word in shlex.split(step))
+    assert variables["RAY_AUTH_MODE"] == "token"
+    words = [*variables, *(step.partition("=")[0] for step in steps("ARG"))]
+    assert not any(re.search("KEY|PASSWORD|SECRET|AUTH_TOKEN", word) for word in words)
+
+
+def test_the_image_has_the_python_of_the_project():
+    bases = {step.split()[0] for step in steps("FROM")}
+    assert bases == {"python:3.11-slim-bookworm"}
