@@ -81,7 +81,7 @@ def run(
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
+    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, audience=audience)
     notes = trainee.resume()
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
@@ -113,6 +113,7 @@ def _record(
             checkpoint_s = _save(trainee, journal)
         if trainee.speaks and meter.is_due(trainee.progress.step):
             _tell(meter.report(trainee.progress.step), audience, log)
+    journal.close()
 
 
 def _save(trainee: "Trainee", journal: Journal) -> float:
@@ -147,10 +148,10 @@ class Trainee:
         begin: Callable[[], None] | None,
         *,
         courses: Sequence[Course],
-        tell: Callable[[int], None],
+        audience: Audience,
     ) -> None:
         self.progress = Progress()
-        self._saver, self._tell = Saver(self._commit), tell
+        self._saver, self._audience = Saver(self._commit), audience
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.speaks = worker.rank == 0
@@ -219,8 +220,11 @@ class Trainee:
     def save(self) -> None:
         """Begin a checkpoint, which is committed while training goes on."""
         self._worker.gather("journal written")
-        if self._worker.rank == 0:
-            self._saver.begin(self._snapshot())
+        step = self.progress.step
+        must = step == self._stop or step in self._kept
+        if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), must=must):
+            note = f"step {step}: no checkpoint while the store is away; training goes on"
+            self._audience.report(Report(0, 0, notes=(note,)))
 
     def close(self) -> None:
         """Wait until the checkpoint that was begun last is committed."""
@@ -229,7 +233,7 @@ class Trainee:
     def _commit(self, state: TrainingState) -> None:
         checkpoint.save(self._plan.run_url, state, self._plan.record)
         checkpoint.prune(self._plan.run_url, self._plan.loop.keep_checkpoints, always=self._kept)
-        self._tell(state.step)
+        self._audience.saved(state.step)
 
     def _snapshot(self) -> TrainingState:
         average = self._average
