@@ -11,26 +11,26 @@ NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORE
 SHORTEST = 8
 """Characters of a value that is looked for; shorter ones may be part of any word."""
 
-_USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
+_USER = re.compile(r"(https?://)[^/\s@?#]+@", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"([?&](?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|"
     r"[\w-]*(?:token|secret|password|key)[\w-]*)=)[^&\s\"'#;)]+",
     re.IGNORECASE,
 )
 _ASSIGNMENT = re.compile(
-    rf"\b(\w*(?:{NAME.pattern})\w*=)(?!\*)[^\s\"';,)]{{{SHORTEST},}}", re.IGNORECASE
+    rf"\b(\w*(?:{NAME.pattern})\w*=)(?![*/])[^\s\"';,)]{{{SHORTEST},}}", re.IGNORECASE
 )
 
 
 def redacted(text: str) -> str:
     """Return `text` without secrets.
 
-    Struck out are the values of this process's variables of such names, what stands before an @ in
-    a URL, the signatures and keys in a URL's query, and what is assigned to such a name.
+    Struck out are the values of this process's variables of such names, what stands before the
+    @ of a web address, the signatures and keys in a URL's query, and what is assigned to such a name.
     """
     for value in _secret_values():
         text = text.replace(value, STRUCK)
-    text = _USER.sub(STRUCK, text)
+    text = _USER.sub(rf"\1{STRUCK}@", text)
     text = _PARAMETER.sub(rf"\1{STRUCK}", text)
     return _ASSIGNMENT.sub(rf"\1{STRUCK}", text)
 
@@ -40,6 +40,7 @@ def _secret_values() -> list[str]:
     found = {
         value
         for name, value in os.environ.items()
-        if NAME.search(name) and len(value) >= SHORTEST and not name.endswith(("_PATH", "_FILE"))
+        # A path is no secret, what it leads to is.
+        if NAME.search(name) and len(value) >= SHORTEST and not value.startswith("/")
     }
     return sorted(found, key=len, reverse=True)

@@ -10,6 +10,7 @@ A store that is away (no connection, timeouts, 500 and 503) is waited for, see
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,7 @@ __all__ = [
     "read",
     "read_range",
     "replace",
+    "scratch",
     "size",
     "tell_of_waiting",
     "upload",
@@ -156,6 +158,15 @@ def pour(url: str, write: Callable[[bytes, int], object]) -> None:
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
     """Write all of `data` to an open file of this machine; for `pour`."""
     local.write_at(descriptor, data, offset)
+
+
+def scratch() -> AbstractContextManager[Path]:
+    """Yield an empty folder of this machine, which goes with the context.
+
+    Raises:
+        StorageError: there is no room for what is written to it; says where it is.
+    """
+    return local.scratch()
 
 
 def upload(path: Path, url: str) -> None:

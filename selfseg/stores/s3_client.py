@@ -116,6 +116,7 @@ def request(url: str, ask: Callable[[Any], Any]) -> Any:
     Raises:
         Unreachable: it stayed away for as long as the patience lasts, or at first contact.
     """
+    Place.parse(url)  # a mistake in it is told before the place is looked for
     with explained(url), Patience(url) as patience:
         while True:
             try:

@@ -33,6 +33,7 @@ from selfseg.errors import UserError
 COMMIT = "COMMIT.json"
 WEIGHTS, AVERAGE, OPTIMISERS = "method.safetensors", "average.safetensors", "optimisers.pt"
 PROGRESS, SETTINGS = "progress.json", "settings.json"
+FILES = {WEIGHTS, AVERAGE, OPTIMISERS, PROGRESS, SETTINGS}
 
 FOREIGN = (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 """What reading intact files of another make raises."""
@@ -251,6 +252,8 @@ def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str
         raise DamagedCheckpoint(f"{url}: no {COMMIT}: not a finished checkpoint") from None
     except (ValueError, KeyError, TypeError):
         raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} is not readable") from None
+    if strange := set(listed) - FILES:  # a name may be a path to elsewhere
+        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {min(strange)!r}")
     files: dict[str, bytes] = {}
     for name in choose(set(listed)):
         try:

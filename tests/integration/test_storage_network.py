@@ -173,7 +173,7 @@ def test_a_process_that_is_told_of_the_place_waits_at_first_contact_too(
     prefix: str, proxy: Proxy, told, monkeypatch: pytest.MonkeyPatch
 ):
     proxy.down = True
-    with pytest.raises(storage.Unreachable, match="^s3.*: no connection to"):
+    with pytest.raises(storage.Unreachable, match=r"^s3.*: no connection to"):
         storage.exists(prefix)
     assert told == []
     storage.expect_answers()
