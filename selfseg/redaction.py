@@ -26,7 +26,7 @@ def redacted(text: str) -> str:
     """Return `text` without secrets.
 
     Struck out are the values of this process's variables of such names, what stands before the
-    @ of a web address, the signatures and keys in a URL's query, and what is assigned to such a name.
+    @ of a web address, signatures and keys in its query, and what is assigned to such a name.
     """
     for value in _secret_values():
         text = text.replace(value, STRUCK)
