@@ -1,7 +1,7 @@
 """A run whose bucket is away for a while: it trains on, misses checkpoints, and loses nothing."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import torch
@@ -25,12 +25,12 @@ def _tell_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "TELL_AFTER_S", 0)
 
 
-def train(run_url: str, listener: Listener, events: dict[int, object]) -> session.Plan:
+def train(
+    run_url: str, listener: Listener, events: Mapping[int, Callable[[], object]]
+) -> session.Plan:
     def open_batches(step: int) -> Iterator[FramePairs]:
         for number, batch in enumerate(toy_batches(step), start=step):
-            event = events.get(number)
-            if callable(event):
-                event()
+            events.get(number, lambda: None)()
             yield batch
 
     plan = toy_plan(run_url, steps=STEPS, checkpoint_every=EVERY, keep_checkpoints=99)
@@ -39,7 +39,7 @@ def train(run_url: str, listener: Listener, events: dict[int, object]) -> sessio
     return plan
 
 
-def until(condition) -> None:
+def until(condition: Callable[[], bool]) -> None:
     while not condition():
         time.sleep(0.01)
 

@@ -11,8 +11,9 @@ from selfseg.reporting.report import write_report
 from selfseg.runtime import ray_train
 from selfseg.training.wandb_log import WandbLog
 from tests.exact_collection import write_collection
-from tests.integration.test_grown_run import CONFIG, FEW
-from tests.integration.test_grown_run import in_this_process as in_this_process
+from tests.integration.test_grown_run import CONFIG, FEW, in_this_process
+
+__all__ = ["in_this_process"]
 
 SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "hunter2-secret-key",
