@@ -119,10 +119,10 @@ def test_who_lacks_the_token_is_refused(cluster):
         ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")
         for token in ("", "0" * 64):
             with pytest.raises(grpc.RpcError) as caught:
-                ask(b"", timeout=20, metadata=[("authorization", f"Bearer {token}")])
+                ask(b"", timeout=20, metadata=(("authorization", f"Bearer {token}"),))
             assert "UNAUTHENTICATED" in str(caught.value)
         own = os.environ["RAY_AUTH_TOKEN"]
-        assert ask(b"", timeout=20, metadata=[("authorization", f"Bearer {own}")])
+        assert ask(b"", timeout=20, metadata=(("authorization", f"Bearer {own}"),))
 
 
 def test_no_secret_is_in_what_ray_has_written(cluster):
