@@ -74,6 +74,7 @@ def write(url: str, name: str, content: object) -> None:
 
 
 def write_journal(url: str) -> None:
+    """Two workers, 30 steps of 0.4 s, of which the second attempt took the last ten."""
     lines = [
         {
             "step": step,
@@ -81,13 +82,19 @@ def write_journal(url: str) -> None:
             "terms": {"<odd> & term": 3.25},
             "wait_s": 0.1,
             "compute_s": 0.3,
+            "forward_s": 0.1,
             "checkpoint_s": 0.0,
-            "time": 1.7e9,
+            "time": 1.7e9 + 0.4 * step + (5 if step >= 20 else 0),
         }
         for step in range(30)
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    storage.write(storage.join(url, "metrics/rank_00000/00000000.jsonl"), text.encode())
+    for rank in range(2):
+        storage.write(storage.join(url, f"metrics/rank_0000{rank}/00000000.jsonl"), text.encode())
+    first = {"number": 1, "cause": "the command", "launched": 1.7e9 - 9.9, "began": 1.7e9 - 1}
+    write(url, "attempts/0001.json", {**first, "first_step": 0, "workers": 2})
+    again = {"number": 2, "cause": "worker 1 was <lost>", "began": 1.7e9 + 10}
+    write(url, "attempts/0002.json", {**first, **again, "first_step": 20, "workers": 2})
 
 
 def evaluation(name: str, j: float, baseline: str | None) -> dict[str, object]:
@@ -134,6 +141,15 @@ def test_the_page_is_well_formed_and_names_each_id_once(whole_page):
     reader = Reader(whole_page)
     assert reader.open == []
     assert len(reader.of("id")) == len(set(reader.of("id")))
+
+
+def test_the_page_says_where_the_time_went_and_who_took_part(whole_page):
+    shown = words(whole_page)
+    # 30 steps compute for 0.3 s each; from the command to the last one's end: 9.9 + 0.4 * 29 + 5 s.
+    assert "Goodput 34 %" in shown
+    assert "start-up from the command to the first batch 9.60 s" in shown
+    assert "worker 1 was &lt;lost&gt;" in whole_page
+    assert "No worker is later than the others" in shown
 
 
 def test_the_page_loads_nothing(whole_page):
