@@ -4,11 +4,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from selfseg.redaction import redacted
+
 
 class UserError(Exception):
     """Something outside the program is not as it should be; commands print it and exit 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the line without secrets: URLs and foreign messages may hold some."""
+        return redacted(super().__str__())
 
 
 class UsageError(UserError):

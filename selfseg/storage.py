@@ -4,9 +4,13 @@ A URL is a path, or s3://bucket/key. S3 takes its keys and address from the stan
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION or AWS_DEFAULT_REGION,
 AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, AWS_CA_BUNDLE. Every function may raise `StorageError`,
 whose one line names the URL, the cause and the remedy.
+
+A store that is away (no connection, timeouts, 500 and 503) is waited for, see
+`selfseg.stores.patience`; refusals that will come again (no such bucket, 403) are errors at once.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -14,20 +18,26 @@ from pyarrow import fs
 
 from selfseg.errors import UsageError
 from selfseg.stores import local, s3
-from selfseg.stores.errors import Conflict, MissingObject, StorageError
+from selfseg.stores.errors import Conflict, MissingObject, StorageError, Unreachable
+from selfseg.stores.patience import impatient, is_waiting, tell_of_waiting
+from selfseg.stores.s3_client import expect_answers
 
 __all__ = [
     "Conflict",
     "MissingObject",
     "Opened",
     "StorageError",
+    "Unreachable",
     "arrow_filesystem",
     "delete",
     "delete_tree",
     "download",
     "entries",
     "exists",
+    "expect_answers",
+    "impatient",
     "is_remote",
+    "is_waiting",
     "join",
     "listing",
     "opened",
@@ -36,8 +46,10 @@ __all__ = [
     "read",
     "read_range",
     "replace",
+    "scratch",
     "size",
     "sizes",
+    "tell_of_waiting",
     "upload",
     "write",
     "write_at",
@@ -161,6 +173,15 @@ def pour(url: str, write: Callable[[bytes, int], object]) -> None:
 def write_at(descriptor: int, data: bytes, offset: int) -> None:
     """Write all of `data` to an open file of this machine; for `pour`."""
     local.write_at(descriptor, data, offset)
+
+
+def scratch() -> AbstractContextManager[Path]:
+    """Yield an empty folder of this machine, which goes with the context.
+
+    Raises:
+        StorageError: there is no room for what is written to it; says where it is.
+    """
+    return local.scratch()
 
 
 def upload(path: Path, url: str) -> None:

@@ -60,7 +60,8 @@ def _join(address: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         cause = str(error).partition("\n")[0]
         raise UserError(
-            f"RAY_ADDRESS {address}: no cluster answers ({cause}); start it, or unset RAY_ADDRESS"
+            f"RAY_ADDRESS {address}: no cluster answers ({cause}); start it, set RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH to its own, or unset RAY_ADDRESS"
         ) from None
 
 

@@ -116,6 +116,8 @@ def train_worker(payload: dict[str, Any]) -> None:
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
     tell = _teller(worker, payload["audience"])
+    storage.expect_answers()  # the command has reached collection and run
+    storage.tell_of_waiting(tell)
     follower = _follower(record, worker, tell) if config.data.follow else None
     quarantine = _quarantine(config, worker, tell)
     plan = Plan(

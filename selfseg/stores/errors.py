@@ -13,3 +13,7 @@ class MissingObject(StorageError):  # noqa: N818 - what it says, not that it is 
 
 class Conflict(StorageError):  # noqa: N818 - as above
     """Somebody else changed the object in between."""
+
+
+class Unreachable(StorageError):  # noqa: N818 - as above
+    """The store is away: it may serve the same request later."""

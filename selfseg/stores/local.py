@@ -1,8 +1,10 @@
 """Folders of this machine as a store. A URL is a path; errors are `selfseg.stores.errors`."""
 
+import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ TEMPORARY = ".selfseg-part"
 LOCK = ".selfseg-lock"
 LOCK_PATIENCE_S = 60
 _CHUNK = 1 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def read(url: str) -> bytes:
@@ -78,7 +81,7 @@ def exists(url: str) -> bool:
 
 def write(url: str, data: bytes) -> None:
     """Put a whole file in place of what was there, or nothing at all."""
-    with replacing(Path(url)) as file:
+    with replacing(Path(url), len(data)) as file:
         file.write(data)
 
 
@@ -143,7 +146,7 @@ def delete_tree(url: str) -> None:
 
 def download(url: str, path: Path) -> None:
     """Copy a file to `path`."""
-    with explained(url), Path(url).open("rb") as source, replacing(path) as file:
+    with explained(url), Path(url).open("rb") as source, replacing(path, size(url)) as file:
         shutil.copyfileobj(source, file)
 
 
@@ -196,15 +199,15 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, needed: int | None = None) -> Iterator[BinaryIO]:
     """Yield a new file that takes the place of `path` once it is complete and on the disk.
 
     Its temporary name lies in the same folder, since a rename is atomic only within a file
     system, and is unique, so that two writers never share one. Whatever fails, `path` is
-    untouched and the temporary file is removed.
+    untouched and the temporary file is removed. `needed` are its bytes, where they are known.
     """
     temporary = _beside(path, f".{uuid4().hex}{TEMPORARY}")
-    with explained(str(path)):
+    with explained(str(path), needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
@@ -217,8 +220,26 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def explained(url: str) -> Iterator[None]:
-    """Turn the system's errors into `StorageError`, in one line that names `url`."""
+def scratch() -> Iterator[Path]:
+    """Yield an empty folder of this machine, which goes with the context."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise StorageError(
+                f"{folder}: {_no_room(folder, None)}; make room there, or set TMPDIR to a folder "
+                "with more, and repeat the command"
+            ) from None
+
+
+@contextmanager
+def explained(url: str, needed: int | None = None) -> Iterator[None]:
+    """Turn the system's errors into `StorageError`, in one line that names `url`.
+
+    Where there is no room for the `needed` bytes of a file, it tells how much is missing.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -230,4 +251,15 @@ def explained(url: str) -> Iterator[None]:
     except NotADirectoryError:
         raise StorageError(f"{url}: a part of this path is a file; choose another place") from None
     except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                f"{url}: {_no_room(url, needed)}; make room there and repeat the command"
+            ) from None
         raise StorageError(f"{url}: {error.strerror or error}; choose another place") from error
+
+
+def _no_room(url: str, needed: int | None) -> str:
+    folder = next(parent for parent in Path(url).absolute().parents if parent.exists())
+    free = shutil.disk_usage(folder).free
+    wanted = "" if needed is None else f"{needed} bytes are wanted, "
+    return f"no room on the disk ({wanted}{free} are free)"

@@ -1,9 +1,7 @@
 """Buckets as a store. A URL is s3://bucket/key; errors are `selfseg.stores.errors`."""
 
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -14,31 +12,28 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError, ResponseStreamingError
+from botocore.exceptions import ClientError
 from pyarrow import fs
-from urllib3.exceptions import HTTPError
 
 from selfseg.stores import local
 from selfseg.stores.errors import Conflict, MissingObject, StorageError
-from selfseg.stores.s3_client import CHANGED, Access, Place, connect, explained, one_line
+from selfseg.stores.s3_bodies import PART, begin, chunks
+from selfseg.stores.s3_client import CHANGED, Access, Place, one_line, request
 
 MIB = 1 << 20
-_CHUNK = MIB // 4
-_PART = 8 * MIB
 _PARTS_AT_ONCE = 4
-_BROKEN_BODIES = 8  # in a row, without one more byte received
 _DELETED_AT_ONCE = 1000  # the protocol's limit
 _UPLOAD = TransferConfig(multipart_threshold=32 * MIB, multipart_chunksize=16 * MIB)
 
 
 def read(url: str) -> bytes:
     """Return an object's bytes."""
-    return b"".join(_chunks(url))
+    return b"".join(chunks(url))
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`."""
-    data = b"".join(_chunks(url, offset, size)) if size else b""
+    data = b"".join(chunks(url, offset, size)) if size else b""
     if len(data) != size:
         raise StorageError(
             f"{url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
@@ -78,8 +73,7 @@ def exists(url: str) -> bool:
 
 def write(url: str, data: bytes) -> None:
     """Put an object; readers see the old or the new one, whole."""
-    with explained(url):
-        connect(url).put_object(**Place.parse(url).object, Body=data)
+    request(url, lambda client: client.put_object(**Place.parse(url).object, Body=data))
 
 
 def replace(url: str, data: bytes, expected: bytes | None) -> None:
@@ -113,8 +107,7 @@ def entries(url: str) -> list[str]:
 
 def delete(url: str) -> None:
     """Remove an object; it may be gone already."""
-    with explained(url):
-        connect(url).delete_object(**Place.parse(url).object)
+    request(url, lambda client: client.delete_object(**Place.parse(url).object))
 
 
 def delete_tree(url: str) -> None:
@@ -122,13 +115,16 @@ def delete_tree(url: str) -> None:
     pages = _pages(url, _prefix(url))
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
     for first in range(0, len(keys), _DELETED_AT_ONCE):
-        batch = [{"Key": key} for key in keys[first : first + _DELETED_AT_ONCE]]
-        with explained(url):
-            answer = connect(url).delete_objects(
-                Bucket=Place.parse(url).bucket, Delete={"Objects": batch, "Quiet": True}
-            )
-            for error in answer.get("Errors", []):
-                raise ClientError({"Error": error}, "DeleteObjects")
+        request(url, partial(_delete_all, url, keys[first : first + _DELETED_AT_ONCE]))
+
+
+def _delete_all(url: str, keys: list[str], client: Any) -> None:
+    answer = client.delete_objects(
+        Bucket=Place.parse(url).bucket,
+        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+    )
+    for error in answer.get("Errors", []):
+        raise ClientError({"Error": error}, "DeleteObjects")
 
 
 def download(url: str, path: Path) -> None:
@@ -142,22 +138,22 @@ def pour(url: str, write: Callable[[bytes, int], object]) -> None:
 
     What fails first, `write` included, ends the other parts and is raised.
     """
-    first = _begin(url)
+    first = begin(url)
     first_end = first["ContentLength"]
     size = int(first.get("ContentRange", f"/{first_end}").rpartition("/")[2])
     stop = threading.Event()
 
-    def copy(begin: int, end: int, answer: Any) -> None:
-        offset = begin
-        for chunk in _chunks(url, begin, end - begin, first["ETag"], answer):
+    def copy(start: int, end: int, answer: Any) -> None:
+        offset = start
+        for chunk in chunks(url, start, end - start, first["ETag"], answer):
             if stop.is_set():
                 return
             write(chunk, offset)
             offset += len(chunk)
         if offset != end:
-            raise StorageError(f"{url}: bytes {begin} to {end} end at {offset}; run again")
+            raise StorageError(f"{url}: bytes {start} to {end} end at {offset}; run again")
 
-    spans = [(begin, min(begin + _PART, size), None) for begin in range(first_end, size, _PART)]
+    spans = [(start, min(start + PART, size), None) for start in range(first_end, size, PART)]
     with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
         parts = [pool.submit(copy, *span) for span in [(0, first_end, first), *spans]]
         try:
@@ -170,30 +166,21 @@ def pour(url: str, write: Callable[[bytes, int], object]) -> None:
 
 def upload(path: Path, url: str) -> None:
     """Copy a file to an object; a large one travels in parts, several at a time."""
-    with local.explained(str(path)), explained(url), path.open("rb") as file:
-        place = Place.parse(url).object
-        connect(url).upload_fileobj(file, place["Bucket"], place["Key"], Config=_UPLOAD)
+    place = Place.parse(url).object
+
+    def send(client: Any) -> None:
+        with path.open("rb") as file:
+            client.upload_fileobj(file, place["Bucket"], place["Key"], Config=_UPLOAD)
+
+    with local.explained(str(path)):
+        request(url, send)
 
 
 def probe(url: str) -> None:
     """See that bucket, keys and conditional writes work by writing and removing an object."""
     place = Place.parse(url)
     witness = Place(place.bucket, f"{_prefix(url)}.selfseg-probe-{uuid4().hex}").object
-    with explained(url):
-        client = connect(url)
-        client.put_object(**witness, Body=b"", IfNoneMatch="*")
-        try:
-            client.put_object(**witness, Body=b"", IfNoneMatch="*")
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in CHANGED:
-                raise
-        else:
-            raise StorageError(
-                f"{url}: this server ignores conditional writes (If-None-Match), so that two "
-                "writers could undo each other's work; use a server that honours them"
-            )
-        finally:
-            client.delete_object(**witness)
+    request(url, partial(_probe_conditions, url, witness))
     _probe_arrow(url)
 
 
@@ -217,6 +204,22 @@ def arrow_filesystem(url: str) -> tuple[fs.FileSystem, str]:
     return filesystem, f"{place.bucket}/{place.key}".rstrip("/")
 
 
+def _probe_conditions(url: str, witness: dict[str, str], client: Any) -> None:
+    client.put_object(**witness, Body=b"")
+    try:
+        client.put_object(**witness, Body=b"", IfNoneMatch="*")
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in CHANGED:
+            raise
+    else:
+        raise StorageError(
+            f"{url}: this server ignores conditional writes (If-None-Match), so that two "
+            "writers could undo each other's work; use a server that honours them"
+        )
+    finally:
+        client.delete_object(**witness)
+
+
 def _probe_arrow(url: str) -> None:
     filesystem, path = arrow_filesystem(url)
     try:
@@ -234,15 +237,19 @@ def _prefix(url: str) -> str:
 
 
 def _pages(url: str, prefix: str, **how: str) -> Iterator[dict[str, Any]]:
-    with explained(url):
-        pages = connect(url).get_paginator("list_objects_v2")
-        yield from pages.paginate(Bucket=Place.parse(url).bucket, Prefix=prefix, **how)
+    asked = {"Bucket": Place.parse(url).bucket, "Prefix": prefix, **how}
+    while True:
+        page = request(url, lambda client: client.list_objects_v2(**asked))
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
 def _head(url: str) -> Any:
     place = Place.parse(url).object
-    with explained(url):
-        client = connect(url)
+
+    def ask(client: Any) -> Any:
         try:
             return client.head_object(**place)
         except ClientError:
@@ -250,91 +257,29 @@ def _head(url: str) -> Any:
             with closing(client.get_object(**place)["Body"]):
                 raise
 
+    return request(url, ask)
+
 
 def _match(url: str, expected: bytes) -> dict[str, str]:
     etag = _head(url)["ETag"]
-    if b"".join(_chunks(url, etag=etag)) != expected:
+    if b"".join(chunks(url, etag=etag)) != expected:
         raise Conflict(f"{url}: changed by another process meanwhile; run again")
     return {"IfMatch": etag}
 
 
 def _replace(url: str, data: bytes, condition: dict[str, str]) -> None:
-    with explained(url):
+    attempts = 0
+
+    def put(client: Any) -> None:
+        nonlocal attempts
+        attempts += 1
         try:
-            connect(url).put_object(**Place.parse(url).object, Body=data, **condition)
+            client.put_object(**Place.parse(url).object, Body=data, **condition)
         except ClientError as error:
             # A write whose answer was lost is sent again and then meets itself.
-            retried = error.response["ResponseMetadata"].get("RetryAttempts", 0)
+            retried = error.response["ResponseMetadata"].get("RetryAttempts", 0) or attempts > 1
             changed = error.response["Error"].get("Code") in CHANGED
             if not (retried and changed and read(url) == data):
                 raise
 
-
-def _begin(url: str) -> Any:
-    """Ask for the first part of an object, and thereby for its size and version."""
-    with explained(url):
-        try:
-            return _get(url, 0, _PART, None)
-        except ClientError as error:
-            if error.response["Error"].get("Code") != "InvalidRange":
-                raise
-            return _get(url, 0, None, None)  # an empty object has no first byte to begin at
-
-
-def _get(url: str, offset: int, end: int | None, etag: str | None) -> Any:
-    condition = {"IfMatch": etag} if etag else {}
-    if offset or end is not None:
-        condition["Range"] = f"bytes={offset}-" + ("" if end is None else str(end - 1))
-    for _ in range(_BROKEN_BODIES):
-        answer = connect(url).get_object(**Place.parse(url).object, **condition)
-        if _is_whole(answer):
-            break
-        answer["Body"].close()
-    else:
-        raise ResponseStreamingError(error="the answer ends in its headers")
-    if offset and not answer.get("ContentRange", "").startswith(f"bytes {offset}-"):
-        raise StorageError(
-            f"{url}: this server ignores ranges (Range: bytes=...), so that parts of an object "
-            "cannot be read; use a server that honours them"
-        )
-    return answer
-
-
-def _is_whole(answer: dict[str, Any]) -> bool:
-    """Tell whether all headers are there; an answer that broke off in them passes for whole."""
-    partial_content = answer["ResponseMetadata"]["HTTPStatusCode"] == 206
-    needed = {"ETag", "ContentLength"} | ({"ContentRange"} if partial_content else set())
-    return needed <= answer.keys()
-
-
-def _chunks(
-    url: str,
-    offset: int = 0,
-    size: int | None = None,
-    etag: str | None = None,
-    answer: Any = None,
-) -> Iterator[bytes]:
-    """Yield an object's bytes from `offset`, `size` of them or all.
-
-    botocore's retries end where the body begins. A body that breaks off is continued where it
-    broke, on the same version of the object, with waits that double. `answer` is that to the first
-    request, if it was made already.
-    """
-    end = None if size is None else offset + size
-    failures = 0
-    while end is None or offset < end:
-        with explained(url):
-            answer = answer or _get(url, offset, end, etag)
-            etag, end = answer["ETag"], offset + answer["ContentLength"]
-            try:
-                with closing(answer["Body"]) as body:
-                    for chunk in body.iter_chunks(_CHUNK):
-                        offset += len(chunk)
-                        failures = 0
-                        yield chunk
-            except (BotoCoreError, HTTPError, OSError):
-                failures += 1
-                if failures > _BROKEN_BODIES:
-                    raise
-                time.sleep(random.uniform(0.5, 1) * min(10, 0.1 * 2**failures))
-            answer = None
+    request(url, put)

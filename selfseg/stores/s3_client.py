@@ -5,7 +5,7 @@ Configuration comes from the standard variables alone, so that this client and p
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,16 +18,20 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     HTTPClientError,
+    IncompleteReadError,
     ParamValidationError,
     SSLError,
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from selfseg.errors import UsageError
-from selfseg.stores.errors import Conflict, MissingObject, StorageError
+from selfseg.stores.errors import Conflict, MissingObject, StorageError, Unreachable
+from selfseg.stores.patience import Patience
 
 CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING = {"NoSuchKey", "404"}
+_AWAY = {"InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+"""What a server answers that will serve later; so do statuses from 500 on."""
 _REMEDIES = {
     "NoSuchBucket": "no such bucket; create it or correct its name",
     "InvalidBucketName": "not a valid bucket name; correct it",
@@ -97,6 +101,48 @@ class Access:
         )
 
 
+_expected: set[str] = set()
+"""Addresses at which somebody has answered, so that silence there means an outage."""
+
+
+def expect_answers() -> None:
+    """Wait at first contact, too: another process has reached the place already."""
+    _expected.add(_endpoint())
+
+
+def request(url: str, ask: Callable[[Any], Any]) -> Any:
+    """Let `ask` make a request of this process's client, again and again while the store is away.
+
+    Raises:
+        Unreachable: it stayed away for as long as the patience lasts, or at first contact.
+    """
+    Place.parse(url)  # a mistake in it is told before the place is looked for
+    with explained(url), Patience(url) as patience:
+        while True:
+            try:
+                answer = ask(connect(url))
+            except (BotoCoreError, ClientError) as error:
+                if not _is_away(error):
+                    patience.renew()  # a refusal is an answer
+                    raise
+                if _endpoint() not in _expected:
+                    raise
+                patience.rest(error)
+            else:
+                patience.renew()
+                return answer
+
+
+def _is_away(error: Exception) -> bool:
+    """Tell a store that may serve the same request later from a refusal that will come again."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        away = error.response.get("Error", {}).get("Code") in _AWAY
+        return away or status == 429 or (status >= 500 and status != 501)
+    unreached = isinstance(error, (HTTPClientError, NoConnectionError, IncompleteReadError))
+    return unreached and not isinstance(error, SSLError)
+
+
 def connect(url: str) -> Any:
     """Return this process's client for the present environment.
 
@@ -119,8 +165,8 @@ def explained(url: str) -> Iterator[None]:
             f"{url}: {_endpoint()} is not trusted ({one_line(error)}); "
             "set AWS_CA_BUNDLE to the file of its certificate authority"
         ) from error
-    except (HTTPClientError, NoConnectionError) as error:
-        raise StorageError(
+    except (HTTPClientError, NoConnectionError, IncompleteReadError) as error:
+        raise Unreachable(
             f"{url}: no connection to {_endpoint()} ({one_line(error)}); "
             "start the server, or correct AWS_ENDPOINT_URL"
         ) from error
@@ -134,13 +180,14 @@ def explained(url: str) -> Iterator[None]:
 
 @lru_cache(maxsize=8)
 def _connect(_process: int, access: Access) -> Any:
-    # Ten patient attempts ride out an outage in the middle of a run, but would make a wrong
-    # address look like a hang: the first contact is made with little patience.
+    # To wait for an outage to end would make a wrong address look like a hang: the first contact
+    # is made with little patience.
     session = boto3.session.Session()
     first_contact = _client(session, access, attempts=2, read_timeout_s=10)
     with closing(first_contact), suppress(ClientError):
         first_contact.list_buckets()  # a refusal is an answer too; the real request explains it
-    return _client(session, access, attempts=10, read_timeout_s=60)
+    _expected.add(_endpoint())
+    return _client(session, access, attempts=3, read_timeout_s=60)
 
 
 def _client(
@@ -176,7 +223,8 @@ def _refusal(url: str, error: ClientError) -> StorageError:
         return Conflict(f"{url}: changed by another process meanwhile; run again")
     remedy = _REMEDIES.get(code)
     if remedy is None:
-        return StorageError(
+        kind = Unreachable if _is_away(error) else StorageError
+        return kind(
             f"{url}: {_endpoint()} answered {code}: {one_line(details.get('Message', ''))}; "
             "see the server's log"
         )

@@ -34,6 +34,7 @@ from selfseg.errors import UserError
 COMMIT = "COMMIT.json"
 WEIGHTS, AVERAGE, OPTIMISERS = "method.safetensors", "average.safetensors", "optimisers.pt"
 PROGRESS, SETTINGS = "progress.json", "settings.json"
+FILES = {WEIGHTS, AVERAGE, OPTIMISERS, PROGRESS, SETTINGS}
 
 FOREIGN = (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 """What reading intact files of another make raises."""
@@ -262,11 +263,14 @@ def read_commit(url: str) -> dict[str, Any]:
     """
     try:
         commit = json.loads(storage.read(storage.join(url, COMMIT)))
-        return {**commit, "files": dict(commit["files"])}
+        commit["files"] = dict(commit["files"])
     except storage.MissingObject:
         raise DamagedCheckpoint(f"{url}: no {COMMIT}: not a finished checkpoint") from None
     except (ValueError, KeyError, TypeError):
         raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} is not readable") from None
+    if strange := set(commit["files"]) - FILES:  # a name may be a path to elsewhere
+        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {min(strange)!r}")
+    return commit
 
 
 def _read_file(url: str, name: str, committed_as: Mapping[str, Any]) -> bytes:

@@ -49,13 +49,25 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines that wait, if any, as one segment."""
+        """Write the lines that wait, if any, as one segment.
+
+        Where the store is away they wait on, and training does not: a later segment has them all.
+        """
+        self._flushed = time.monotonic()
+        if not storage.is_waiting():
+            with suppress(storage.Unreachable), storage.impatient():
+                self._write()
+
+    def close(self) -> None:
+        """Write the lines that wait, if any, however long the store lets wait."""
+        self._write()
+
+    def _write(self) -> None:
         if self._lines:
             name = f"{self._lines[0].step.number:08d}.jsonl"
             text = "".join(json.dumps(_as_dict(line)) + "\n" for line in self._lines)
             storage.write(storage.join(self._folder, name), text.encode())
             self._lines.clear()
-        self._flushed = time.monotonic()
 
 
 def read_lines(run_url: str) -> list[dict[str, Any]]:

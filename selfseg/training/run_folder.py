@@ -9,6 +9,7 @@ from typing import Any
 
 from selfseg import storage
 from selfseg.errors import UsageError
+from selfseg.redaction import redacted
 from selfseg.training.checkpoint import RunRecord, committed
 
 RUN = "run.json"
@@ -30,7 +31,7 @@ def claim(run_url: str, record: RunRecord, *, command: str) -> None:
         check_same(record, found, origin=f"--run {run_url}", option="--run")
         return
     about = {
-        "command": command,
+        "command": redacted(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("selfseg", "torch", "ray")},
     }

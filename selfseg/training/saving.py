@@ -1,4 +1,8 @@
-"""Checkpoints that are written while training goes on: a step waits for a copy, not for a store."""
+"""Checkpoints that are written while training goes on: a step waits for a copy, not for a store.
+
+While a store is away the checkpoint that was begun waits for it; those that become due meanwhile
+are left out, for a later one says more. The last of a run is never left out.
+"""
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from selfseg import storage
 from selfseg.training.checkpoint import TrainingState
 
 
@@ -19,10 +24,21 @@ class Saver:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def begin(self, state: TrainingState) -> None:
-        """Copy `state` and go on; what failed of the checkpoint before is raised here."""
+    def begin(self, state: TrainingState, *, must: bool = True) -> bool:
+        """Copy `state` and go on; what failed of the checkpoint before is raised here.
+
+        Args:
+            state: the run's.
+            must: wait for the checkpoint before even where that waits for a store that is away.
+
+        Returns:
+            Whether a checkpoint was begun; not, when it was left out.
+        """
+        if not must and self._pending and not self._pending.done() and storage.is_waiting():
+            return False
         self.finish()
         self._pending = self._thread.submit(self._write, _copied(state))
+        return True
 
     def finish(self) -> None:
         """Wait for the checkpoint that is being written, if there is one.

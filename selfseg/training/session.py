@@ -84,7 +84,7 @@ def run(
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
+    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, audience=audience)
     notes = trainee.resume()
     attempt = _begin(trainee, plan, worker, audience)
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
@@ -134,6 +134,7 @@ def _record(
         if meter.is_due(trainee.progress.step):
             report = meter.report(trainee.progress.step, skipped=trainee.progress.skipped)
             _tell(report, audience, log)
+    journal.close()
 
 
 def _save(trainee: "Trainee", journal: Journal) -> float:
@@ -168,10 +169,10 @@ class Trainee:
         begin: Callable[[], None] | None,
         *,
         courses: Sequence[Course],
-        tell: Callable[[int], None],
+        audience: Audience,
     ) -> None:
         self.progress = Progress()
-        self._saver, self._tell = Saver(self._commit), tell
+        self._saver, self._audience = Saver(self._commit), audience
         self.steps = plan.loop.steps
         self._stop = plan.loop.steps if plan.until is None else plan.until
         self.rank = worker.rank
@@ -243,8 +244,11 @@ class Trainee:
     def save(self) -> None:
         """Begin a checkpoint, which is committed while training goes on."""
         self._worker.gather("journal written")
-        if self._worker.rank == 0:
-            self._saver.begin(self._snapshot())
+        step = self.progress.step
+        must = step == self._stop or step in self._kept
+        if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), must=must):
+            note = f"step {step}: no checkpoint while the store is away; training goes on"
+            self._audience.report(Report(0, 0, notes=(note,)))
 
     def close(self) -> None:
         """Wait until the checkpoint that was begun last is committed."""
@@ -258,7 +262,7 @@ class Trainee:
             newest=state.step,
             always=self._kept,
         )
-        self._tell(state.step)
+        self._audience.saved(state.step)
 
     def _snapshot(self) -> TrainingState:
         average = self._average

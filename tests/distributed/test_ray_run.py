@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import grpc
+import psutil
 import pytest
 import ray
 import torch
@@ -28,10 +30,15 @@ pytestmark = pytest.mark.distributed
 ROOT = Path(__file__).parents[2]
 
 
+SECRETS = {"AWS_SECRET_ACCESS_KEY": "hunter2-aws-secret", "WANDB_API_KEY": "hunter2-wandb-key"}
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_metrics_report_interval_ms", "500")
+        for name, value in SECRETS.items():
+            patch.setenv(name, value)
         connect(2)
         yield
         ray.shutdown()
@@ -134,6 +141,40 @@ def test_a_mistake_that_a_worker_finds_is_raised_here_in_its_own_words(cluster, 
 def test_more_workers_than_cpus_are_refused_before_anything_starts(cluster, tmp_path):
     with pytest.raises(UsageError, match=r"^--workers 99: the cluster has \d+ CPUs and each"):
         launch(program, {}, workers=99)
+
+
+def test_it_listens_on_this_machine_alone(cluster):
+    """Its processes are this one's children, or their children."""
+    listening = [
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+
+
+def test_who_lacks_the_token_is_refused(cluster):
+    """Asks as Ray's own client does, for the list of nodes."""
+    address = ray.get_runtime_context().gcs_address
+    with grpc.insecure_channel(address) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetAllNodeInfo")
+        for token in ("", "0" * 64):
+            with pytest.raises(grpc.RpcError) as caught:
+                ask(b"", timeout=20, metadata=[("authorization", f"Bearer {token}")])
+            assert "UNAUTHENTICATED" in str(caught.value)
+        own = os.environ["RAY_AUTH_TOKEN"]
+        assert ask(b"", timeout=20, metadata=[("authorization", f"Bearer {own}")])
+
+
+def test_no_secret_is_in_what_ray_has_written(cluster):
+    """Its logs, notes and state are those of the tests above as well."""
+    session = Path(ray.get_runtime_context().get_session_dir())
+    secrets = [value.encode() for value in (*SECRETS.values(), os.environ["RAY_AUTH_TOKEN"])]
+    files = [path for path in session.rglob("*") if path.is_file()]
+    assert len(files) > 10
+    assert [path for path in files for secret in secrets if secret in path.read_bytes()] == []
 
 
 @pytest.mark.slow

@@ -17,6 +17,9 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
 
 from selfseg import storage
 from selfseg.config import Config
@@ -41,19 +44,33 @@ SHOWN_DIGITS = 16
 """Digits of an id by which we name it ourselves."""
 
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _leads_nowhere(name: str) -> str:
+    """Refuse a name that would lead out of the folder that it is joined to."""
+    if not name or name in {".", ".."} or "/" in name or "\0" in name:
+        raise ValueError(f"{name!r} is a path, not a name")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_leads_nowhere)]
+"""URLs and paths are made of it; whoever may write to a bucket may have chosen it."""
+
+
 class VideoEntry(Config):
     """One ingested video."""
 
-    id: str
+    id: Name
     """Prefix of its samples' keys: a slug of its name and the head of its content's SHA-256."""
-    name: str
+    name: Name
     """Name of its file without suffix, or of its folder; the name its masks are found by."""
     frames: int
     sha256: str
     """Of the file, or of the frames of the folder in order."""
     masks_sha256: str | None
     """Of its ground-truth masks in order; none were given: null."""
-    background: str | None = None
+    background: Sha256 | None = None
     """SHA-256, and name, of the image of its scene without what moves; not looked for: null."""
 
 
@@ -69,13 +86,13 @@ class SkippedEntry(Config):
 class ShardEntry(Config):
     """One shard."""
 
-    name: str
+    name: Name
     samples: int
     size: int
     """Bytes of the tar."""
-    sha256: str
+    sha256: Sha256
     """Of the tar."""
-    index_sha256: str
+    index_sha256: Sha256
 
 
 class Manifest(Config):
@@ -89,10 +106,10 @@ class Manifest(Config):
     skipped: tuple[SkippedEntry, ...]
     shards: tuple[ShardEntry, ...]
     """Sorted by name."""
-    catalogues: tuple[str, ...] = ()
+    catalogues: tuple[Sha256, ...] = ()
     """SHA-256, and names, of what tells which samples these shards hold; sorted. Shards that none
     tells of, of collections older than catalogues, are known by their indexes alone."""
-    parent: str | None = None
+    parent: Sha256 | None = None
     """Id of the manifest this one grew from."""
 
     @property

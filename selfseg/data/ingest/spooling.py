@@ -7,7 +7,6 @@ video lies there in stretches; their runs are those of the whole.
 
 import hashlib
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -95,8 +94,8 @@ def spool(
         stream = samples(source, video.id, settings, video.masks, scene, stretch=stretch, jump=jump)
         return tuple(_reported(write_runs(stream, path), report))
 
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "spool.tar"
+    with storage.scratch() as scratch:
+        path = scratch / "spool.tar"
         try:
             runs = write(path, jump=True)
         except StrayedError:

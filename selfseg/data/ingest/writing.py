@@ -3,7 +3,6 @@
 import hashlib
 import math
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,8 +64,8 @@ def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry,
         UserError: what was read back is not what was computed.
         StorageError: the collection cannot be read from or written to.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "shard.tar"
+    with storage.scratch() as scratch:
+        path = scratch / "shard.tar"
         with path.open("wb") as file:
             assemble(pieces, file)
         sha256 = _read_back(path, pieces)

@@ -73,11 +73,12 @@ class Follower:
         """Return the id of the newest state if it is one to go on with, else ""."""
         current, newest = self.moves[-1].manifest, ""
         try:
-            newest = newest_id(self._url) or ""
-            if newest in {current, self._refused, ""}:
-                return ""
-            now, before = self._grown(newest, current)
-            admit((*self.moves, Move(step=step, manifest=newest)))
+            with storage.impatient():  # another look will come; training does not wait for this one
+                newest = newest_id(self._url) or ""
+                if newest in {current, self._refused, ""}:
+                    return ""
+                now, before = self._grown(newest, current)
+                admit((*self.moves, Move(step=step, manifest=newest)))
         except storage.StorageError as error:
             self._tell(f"step {step}: no look at whether the collection has grown: {error}")
             return ""

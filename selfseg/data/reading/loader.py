@@ -19,6 +19,7 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import load_manifest
 from selfseg.data.reading.augment import draw_pair
@@ -267,6 +268,7 @@ def _begin(environment: Mapping[str, str], _process: int) -> None:
     # The server has kept the environment it was started in, maybe by an earlier run.
     os.environ.clear()
     os.environ.update(environment)
+    storage.expect_answers()  # the worker has opened the collection
     # torch takes the server for the parent. Server and child would keep each other alive for
     # ever after the worker was killed.
     threading.Thread(target=_end_with_parent, daemon=True).start()

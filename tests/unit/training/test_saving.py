@@ -76,3 +76,22 @@ def test_there_may_be_nothing_to_write():
     saver = Saver(lambda _: None)
     saver.finish()
     saver.close()
+
+
+@pytest.mark.parametrize("must", [False, True])
+def test_while_a_store_is_away_a_checkpoint_is_left_out_unless_it_must_be(must, monkeypatch):
+    monkeypatch.setattr("selfseg.storage.is_waiting", lambda: True)
+    store_is_back, steps = threading.Event(), []
+
+    def write(saved: TrainingState) -> None:
+        assert store_is_back.wait(PATIENCE_S)
+        steps.append(saved.step)
+
+    saver = Saver(write)
+    assert saver.begin(state(1, torch.zeros(1)), must=must)
+    if must:
+        threading.Timer(0.1, store_is_back.set).start()
+    assert saver.begin(state(2, torch.zeros(1)), must=must) == must
+    store_is_back.set()
+    saver.close()
+    assert steps == ([1, 2] if must else [1])
