@@ -16,6 +16,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter
 
 from selfseg import storage
+from selfseg.redaction import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ def command(run_url: str, began: float) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        failure = str(error).strip().partition("\n")[0] or type(error).__name__
+        # Kept in the run's folder, where no secret may be.
+        failure = redacted(str(error).strip().partition("\n")[0]) or type(error).__name__
         raise
     finally:
         noted = _COMMAND.dump_json(Command(began, time.time(), failure), indent=2)
