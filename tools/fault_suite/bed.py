@@ -1,4 +1,4 @@
-"""Where faulted runs take place: a cluster of several nodes, a collection, a store that may fail."""
+"""Where faulted runs take place: several nodes, a collection, and a store that may fail."""
 
 import os
 import signal

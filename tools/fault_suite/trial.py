@@ -77,7 +77,7 @@ def faulted(bed: Bed, planned: Planned, reference: str) -> Outcome:
     try:
         _strike_and_finish(scene, outcome)
         _compare(scene, outcome, reference)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's
+    except Exception as error:
         outcome.wrong.append(f"{type(error).__name__}: {error}")
     finally:
         command.kill()
