@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from selfseg.contracts import FramePairs, Objective, Phase, View
-from selfseg.training.audience import Report
+from selfseg.training.audience import Failure, Report
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
@@ -127,6 +127,9 @@ class Listener:
 
     def saved(self, step: int) -> None:
         self.checkpoints.append(step)
+
+    def failure(self) -> Failure | None:
+        return None
 
     def notes(self) -> list[str]:
         return [note for report in self.reports for note in report.notes]

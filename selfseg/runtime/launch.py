@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from rich.console import Console
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import on_this_node
 from selfseg.runtime.progress import Screen
-from selfseg.training.audience import Report
+from selfseg.training.audience import Failure, Report
 
 MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""
@@ -42,10 +43,22 @@ class _Board:
     def __init__(self) -> None:
         self._reports: list[Report] = []
         self._saved = 0
+        self._reached, self._reached_at = 0, 0.0
+        self._failure: Failure | None = None
 
     @ray.method
     def post(self, report: Report) -> None:
         self._reports.append(report)
+        if report.steps_per_s:
+            self._reached, self._reached_at = report.step, time.time()
+
+    @ray.method
+    def note_failure(self, cause: str) -> None:
+        self._failure = Failure(cause, self._reached, self._reached_at)
+
+    @ray.method
+    def failure(self) -> Failure | None:
+        return self._failure
 
     @ray.method
     def note_saved(self, step: int) -> None:
@@ -75,6 +88,12 @@ class RayAudience:
         """Have it noted: failures before it are forgotten."""
         self.board.note_saved.remote(step)
 
+    def failure(self) -> Failure | None:
+        """Ask the board, which the supervisor told."""
+        with contextlib.suppress(RayError):  # its node may be gone
+            return ray.get(self.board.failure.remote())
+        return None
+
 
 class _Supervisor(UserCallback):
     """Decides in Ray Train's controller whether a failure is worth a restart.
@@ -100,6 +119,7 @@ class _Supervisor(UserCallback):
         if self._failures > MAX_FAILURES:
             raise error
         cause = "was lost" if isinstance(error, RayError) else f"failed: {first_line(error)}"
+        self._board.note_failure.remote(f"worker {rank} {cause}")
         note = f"worker {rank} {cause}; starting again from the newest checkpoint"
         self._board.post.remote(Report(0, 0, notes=(note,)))
 

@@ -1,6 +1,7 @@
 """Training on Ray: one function that launches a run, one that is each of its workers."""
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
-from selfseg.training import checkpoint, run_folder, session, wandb_log
+from selfseg.training import attempts, checkpoint, run_folder, session, wandb_log
 from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord
 from selfseg.training.session import Plan
@@ -58,6 +59,7 @@ def train(
         UserError: one line that names what is wrong and the remedy; in a worker or here.
         KeyboardInterrupt: stopped; the same call goes on from the newest checkpoint.
     """
+    launched = time.time()
     collection_url, run_url = anywhere(collection_url), anywhere(run_url)
     if workers < 1:
         raise UsageError(f"--workers {workers}: at least one worker must train")
@@ -73,7 +75,6 @@ def train(
     if checkpoint.newest_whole(run_url)[0] == checkpoint.step_url(run_url, goal):
         print(f"{run_url}: finished already, all {goal} steps")  # noqa: T201
         return
-    connect(workers)
     payload = {
         "record": record.model_dump(mode="json"),
         "run_url": run_url,
@@ -81,8 +82,11 @@ def train(
         "group": group,
         "until": until,
         "beside": beside,
+        "launched": launched,
     }
-    _launch(payload, workers)
+    with attempts.command(run_url, launched):
+        connect(workers)
+        _launch(payload, workers)
 
 
 def record_of(
@@ -115,7 +119,13 @@ def train_worker(payload: dict[str, Any]) -> None:
     follower = _follower(record, worker, tell) if config.data.follow else None
     quarantine = _quarantine(config, worker, tell)
     plan = Plan(
-        payload["run_url"], record, config.seed, config.optim, config.loop, payload["until"]
+        payload["run_url"],
+        record,
+        config.seed,
+        config.optim,
+        config.loop,
+        payload["until"],
+        payload["launched"],
     )
     log = None
     if payload["wandb"] and worker.rank == 0:

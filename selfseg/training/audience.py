@@ -22,6 +22,19 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What stopped the workers of a command before it started them again.
+
+    cause: in a few words
+    step, time: how many steps were taken when that was told last, and when, in seconds since 1970
+    """
+
+    cause: str
+    step: int
+    time: float
+
+
 class Audience(Protocol):
     """Who is told how the run goes."""
 
@@ -31,6 +44,10 @@ class Audience(Protocol):
 
     def saved(self, step: int) -> None:
         """Hear that a checkpoint of `step` is committed; called by a thread of worker 0."""
+        ...
+
+    def failure(self) -> Failure | None:
+        """Return what stopped the attempt before this one, if it was of the same command."""
         ...
 
 

@@ -8,12 +8,14 @@ earlier ones from its first step on: after a crash, steps are taken again.
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from selfseg import storage
+from selfseg.training.attempts import attempt_of, read_attempts
 from selfseg.training.loop import Step
 
 FLUSH_S = 20.0
@@ -34,9 +36,9 @@ class Journal:
         """Go on at `first_step`; what a stopped attempt wrote from there on is dropped."""
         self._folder = storage.join(run_url, "metrics", f"rank_{rank:05d}")
         self._lines: list[_Line] = []
-        self._flushed = time.monotonic()
+        self._flushed = float("-inf")  # the first line is written at once: it tells when it began
         for name in storage.listing(self._folder):
-            if int(name.removesuffix(".jsonl")) >= first_step:
+            if _first_step(name) >= first_step:
                 storage.delete(storage.join(self._folder, name))
 
     def add(self, step: Step, *, checkpoint_s: float) -> None:
@@ -57,17 +59,42 @@ class Journal:
 
 def read_lines(run_url: str) -> list[dict[str, Any]]:
     """Return all workers' lines that still hold, by worker and step; each knows its "rank"."""
-    folder = storage.join(run_url, "metrics")
-    lines: dict[int, list[dict[str, Any]]] = {}
-    for name in storage.listing(folder):
+    segments: dict[int, list[str]] = {}
+    for name in storage.listing(storage.join(run_url, "metrics")):
         worker, _, segment = name.partition("/")
-        rank = int(worker.removeprefix("rank_"))
-        kept = lines.setdefault(rank, [])
-        while kept and kept[-1]["step"] >= int(segment.removesuffix(".jsonl")):
-            kept.pop()
-        text = storage.read(storage.join(folder, name)).decode()
-        kept.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
-    return [line for rank in sorted(lines) for line in lines[rank]]
+        segments.setdefault(int(worker.removeprefix("rank_")), []).append(segment)
+    attempts = read_attempts(run_url)
+    lines = [line for rank in sorted(segments) for line in _read(run_url, rank, segments[rank])]
+    # Fewer workers may go on than had begun: those left out have nothing to replace theirs by.
+    owners = [attempt_of(line["step"], attempts) for line in lines]
+    return [
+        line
+        for line, owner in zip(lines, owners, strict=True)
+        if owner is None or line["rank"] < owner.workers
+    ]
+
+
+def lines_from(run_url: str, rank: int, first_step: int) -> list[dict[str, Any]]:
+    """Return one worker's lines that still hold from a step on; segments before are not read."""
+    names = storage.listing(storage.join(run_url, "metrics", f"rank_{rank:05d}"))
+    begun = [name for name in names if _first_step(name) <= first_step]
+    lines = _read(run_url, rank, begun[-1:] + names[len(begun) :])
+    return [line for line in lines if line["step"] >= first_step]
+
+
+def _read(run_url: str, rank: int, segments: Iterable[str]) -> list[dict[str, Any]]:
+    """Read a worker's segments; later ones supersede earlier ones."""
+    lines: list[dict[str, Any]] = []
+    for name in segments:
+        while lines and lines[-1]["step"] >= _first_step(name):
+            lines.pop()
+        text = storage.read(storage.join(run_url, "metrics", f"rank_{rank:05d}", name)).decode()
+        lines.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
+    return lines
+
+
+def _first_step(segment: str) -> int:
+    return int(segment.removesuffix(".jsonl"))
 
 
 def to_floats(terms: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from selfseg.contracts import FramePairs, Method
-from selfseg.training import checkpoint
+from selfseg.training import attempts, checkpoint, starting
+from selfseg.training.attempts import Attempt
 from selfseg.training.audience import Audience, CurveLog, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import Journal
@@ -41,6 +42,7 @@ class Plan:
     """What every worker of a run must agree on.
 
     until: step to pause at, with a checkpoint and as if stopped there; None: only at the end
+    launched: when the command began, in seconds since 1970; None: with the workers
     """
 
     run_url: str
@@ -49,6 +51,7 @@ class Plan:
     optim: OptimisersConfig
     loop: LoopConfig
     until: int | None = None
+    launched: float | None = None
 
 
 def run(
@@ -83,6 +86,7 @@ def run(
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
     trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, tell=audience.saved)
     notes = trainee.resume()
+    attempt = _begin(trainee, plan, worker, audience)
     journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
     if trainee.speaks:
         audience.report(Report(trainee.progress.step, trainee.steps, notes=tuple(notes)))
@@ -92,7 +96,22 @@ def run(
             stack.callback(log.close)
         batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
         _record(trainee, batches, journal, audience, log)
+    if attempt is not None:
+        attempts.finish(plan.run_url, attempt)
     worker.gather("all is written")
+
+
+def _begin(trainee: "Trainee", plan: Plan, worker: Worker, audience: Audience) -> Attempt | None:
+    """Let worker 0 note that an attempt begins."""
+    if not trainee.speaks:
+        return None
+    return starting.begin(
+        plan.run_url,
+        first_step=trainee.progress.step,
+        workers=worker.world_size,
+        launched=plan.launched,
+        failure=audience.failure(),
+    )
 
 
 def _record(

@@ -1,0 +1,111 @@
+"""When a run was worked on: its commands, and the attempts of its workers within them.
+
+    RUN/attempts/0001.json             an attempt: by worker 0 when it begins, and at its end
+    RUN/commands/1763846433.250.json   a command that came to an end, named after when it began
+
+Workers that are lost are started again by the same command, which is a new attempt; so is a
+command that is given again. Times are in seconds since 1970, by the clock of who wrote them.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from pydantic import TypeAdapter
+
+from selfseg import storage
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Steps that were taken, and then taken again because no checkpoint had them.
+
+    attempt: number of the one that took them
+    steps: how many are known of
+    began, ended: from the first one's batch to the last that is known of
+    """
+
+    attempt: int
+    steps: int
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What worker 0 notes when it begins.
+
+    number: counted from 1
+    cause: why it began
+    launched: when its command began
+    began: when worker 0 knew where to go on
+    first_step: which it took first
+    workers: how many took part
+    lost: steps of earlier attempts from `first_step` on
+    ended: when it had done all that it was to do; None: it has not, or not yet
+    """
+
+    number: int
+    cause: str
+    launched: float
+    began: float
+    first_step: int
+    workers: int
+    lost: tuple[Lost, ...] = ()
+    ended: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that came to an end, well or not, and could say so."""
+
+    began: float
+    ended: float
+
+
+T = TypeVar("T")
+_ATTEMPT, _COMMAND = TypeAdapter(Attempt), TypeAdapter(Command)
+
+
+@contextmanager
+def command(run_url: str, began: float) -> Iterator[None]:
+    """Note, when a command that works on the run ends, that it did, and when it `began`."""
+    try:
+        yield
+    finally:
+        noted = _COMMAND.dump_json(Command(began, time.time()), indent=2)
+        # Its absence costs a little exactness; what ended the command must not be hidden by it.
+        with suppress(storage.StorageError):
+            storage.write(storage.join(run_url, "commands", f"{began:.3f}.json"), noted)
+
+
+def finish(run_url: str, attempt: Attempt) -> None:
+    """Note that an attempt has done all that it was to do."""
+    write(run_url, replace(attempt, ended=time.time()))
+
+
+def read_attempts(run_url: str) -> list[Attempt]:
+    """Return a run's attempts, in order."""
+    return _read(storage.join(run_url, "attempts"), _ATTEMPT.validate_json)
+
+
+def read_commands(run_url: str) -> list[Command]:
+    """Return the run's commands that came to an end, in order."""
+    return _read(storage.join(run_url, "commands"), _COMMAND.validate_json)
+
+
+def attempt_of(step: int, attempts: Sequence[Attempt]) -> Attempt | None:
+    """Return the attempt whose `step` holds: the last that began at it or before."""
+    return next((each for each in reversed(attempts) if each.first_step <= step), None)
+
+
+def write(run_url: str, attempt: Attempt) -> None:
+    """Keep `attempt` on record."""
+    url = storage.join(run_url, "attempts", f"{attempt.number:04d}.json")
+    storage.write(url, _ATTEMPT.dump_json(attempt, indent=2))
+
+
+def _read(folder: str, parse: Callable[[bytes], T]) -> list[T]:
+    return [parse(storage.read(storage.join(folder, name))) for name in storage.listing(folder)]
