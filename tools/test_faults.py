@@ -15,6 +15,7 @@ if all were right; 1 if not, each with its number for --only; 2 if the command i
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -30,6 +31,8 @@ WORKERS = 2
 def main() -> int:
     """Run the suite; return the exit status."""
     arguments = parse()
+    # Also where Ctrl-C is ignored, as in a shell's background, all that was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     plan = chosen(arguments)
     outcomes = run(plan, arguments.count)
     arguments.output.with_suffix(".json").write_text(
