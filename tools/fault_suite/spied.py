@@ -28,7 +28,7 @@ class NotingJournal(Journal):
 
     def __init__(self, folder: Path, run_url: str, rank: int, first_step: int) -> None:
         super().__init__(run_url, rank, first_step)
-        self._notes = (folder / f"rank_{rank}.jsonl").open("a", buffering=1)
+        self._notes = folder / f"rank_{rank}.jsonl"
         self._note("begin", first_step)
 
     def add(self, step: Step, **costs: float) -> None:
@@ -38,7 +38,8 @@ class NotingJournal(Journal):
 
     def _note(self, event: str, step: int) -> None:
         note = {"event": event, "pid": os.getpid(), "step": step, "time": time.time()}
-        self._notes.write(json.dumps(note) + "\n")
+        with self._notes.open("a") as notes:
+            notes.write(json.dumps(note) + "\n")
 
 
 def spied_worker(payload: dict[str, Any]) -> None:
