@@ -136,14 +136,16 @@ class Bed:
     proxy: Proxy | None
     cache: Path
 
-    def command(self, recipe: Path, run_url: str, notes: Path, workers: int) -> "Command":
-        """Return what trains a run on this bed; it is not started yet."""
+    def command(
+        self, recipe: Path | str, run_url: str, notes: Path, workers: int, *changes: str
+    ) -> "Command":
+        """Return what trains a run on this bed, with settings as `--set`; it is not started yet."""
         stored = run_url.startswith("s3://")
         collection = f"s3://{BUCKET}/collection" if stored else str(self.collection)
         notes.mkdir(parents=True, exist_ok=True)
         arguments = [
             "train", str(recipe), "--collection", collection, "--run", run_url,
-            "--workers", str(workers),
+            "--workers", str(workers), *(part for each in changes for part in ("--set", each)),
         ]  # fmt: skip
         program = [sys.executable, "-m", "tools.fault_suite.spied", *arguments]
         return Command(program, self.nodes, notes)
