@@ -35,13 +35,13 @@ def controller() -> dict[str, float]:
 
     from selfseg.runtime.cluster import connect  # noqa: PLC0415
 
-    @ray.remote(num_cpus=0)
     class Asked:
+        @ray.method
         def answer(self) -> bool:
             return True
 
     connect(2)
-    asked = [Asked.remote() for _ in range(2)]
+    asked = [ray.remote(num_cpus=0)(Asked).remote() for _ in range(2)]
     ray.get([each.answer.remote() for each in asked])
     used = time.process_time()
     ray.get([each.answer.remote() for _ in range(CALLS // 2) for each in asked])

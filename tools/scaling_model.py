@@ -51,7 +51,7 @@ class Parts:
     store_stream_bytes_s: of one GET or PUT
     store_gets_s, store_puts_s: that S3 promises under one prefix, at first
     polls_s, poll_s: how often Ray Train's controller asks each worker whether it lives, and what
-        an answer costs it; `make bench-runtime`
+        an answer costs it: twice an empty one's 100 us (`make bench-runtime`), as it has a status
     journal_s: time between two segments of a worker's journal
     copy_bytes_s: of a checkpoint from GPU to memory, for which training waits; assumed
     replace_s: until the workers of a lost node run elsewhere; the node's replacement is booted

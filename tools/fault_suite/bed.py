@@ -71,12 +71,13 @@ class Nodes:
 
     def drain(self, node: "Node", notice_s: float) -> None:
         """Announce that a node will be taken, as clouds do with spot machines."""
-        import ray  # noqa: PLC0415 - as above
-        from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # noqa: PLC0415
+        from ray._raylet import GcsClient  # noqa: PLC0415 # pyright: ignore[reportAttributeAccessIssue] # compiled
+        from ray.core.generated import autoscaler_pb2  # noqa: PLC0415
 
         deadline_ms = round(1000 * (time.time() + notice_s))
-        reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
-        client = ray._raylet.GcsClient(address=self.address)
+        reasons = autoscaler_pb2.DrainNodeReason  # pyright: ignore[reportAttributeAccessIssue] # generated
+        reason = reasons.Value("DRAIN_NODE_REASON_PREEMPTION")
+        client = GcsClient(address=self.address)
         accepted, why = client.drain_node(node.node_id, reason, "spot machine taken", deadline_ms)
         assert accepted, why
 

@@ -125,7 +125,7 @@ def _by_rank(run_url: str) -> dict[int, list[tuple[int, str]]]:
 def faults_in_state(run_url: str, reference: str, steps: int) -> list[str]:
     """Say where the last checkpoint of a run is not the undisturbed one, bit for bit."""
     newest, damaged = checkpoint.newest_whole(run_url)
-    if newest != checkpoint.step_url(run_url, steps):
+    if newest is None or newest != checkpoint.step_url(run_url, steps):
         return [f"newest whole checkpoint: {newest}", *damaged]
     ours, theirs = checkpoint.load(newest)[0], checkpoint.load(checkpoint.resolve(reference))[0]
     parts = ("step", "skipped", "weights", "average", "optimisers", "worker")
