@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all check format bench bench-sampling bench-data
+.PHONY: setup demo test test-all check format bench bench-sampling bench-data bench-runtime test-faults
 
 setup: $(VENV)/.ready  ## a virtual environment with the pinned dependencies
 
@@ -61,3 +61,9 @@ $(VENV_BENCH)/.ready: $(VENV)/.ready tools/bench_data_requirements.txt
 
 bench-data: setup $(VENV_BENCH)/.ready  ## reading beside webdataset, mosaicml-streaming and litdata
 	PATH="$(abspath $(BIN)):$$PATH" $(VENV_BENCH)/bin/python tools/bench_data.py $(OPTIONS)
+
+test-faults: setup  ## 50 faults of every kind on a local cluster, up to an hour; OPTIONS="--count 5"
+	$(BIN)/python -m tools.test_faults $(OPTIONS)
+
+bench-runtime: setup  ## goodput under kills, checkpoints, recovery, two workers; OPTIONS="--part weak"
+	$(BIN)/python -m tools.bench_runtime $(OPTIONS)

@@ -20,9 +20,10 @@ RESET = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to GETs of objects whose path holds `path`.
+    """What happens to requests of objects whose path holds `path`.
 
     times: to how many of them; None: to all
+    verbs: to which requests
     refusal: HTTP status and S3's code that are answered instead of the object; None: it is sent
     cut_after: bytes of an answer, headers included, after which the connection ends; None: never
     resets: whether it ends by a reset rather than in order
@@ -35,6 +36,7 @@ class Fault:
     cut_after: int | None = None
     resets: bool = False
     pause_s: float = 0
+    verbs: tuple[str, ...] = ("GET",)
 
 
 PIECE = 512
@@ -43,8 +45,9 @@ PIECE = 512
 class Proxy(ThreadingTCPServer):
     """Passes bytes on between clients and a server.
 
-    fault: of GETs of some objects; None: there is none
-    struck: how many GETs it has happened to
+    fault: of requests of some objects; None: there is none
+    struck: how many requests it has happened to
+    on_strike: called before it happens to one
 
     cut_answers_after: bytes of answers after which each connection breaks; None: never
     on_cut: called before a connection breaks
@@ -66,18 +69,20 @@ class Proxy(ThreadingTCPServer):
         self.down = False
         self.fault: Fault | None = None
         self.struck = 0
+        self.on_strike: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
 
     def strike(self, request: bytes) -> Fault | None:
         """Return what happens to a request that begins like this."""
         with self._lock:
             fault, line = self.fault, request.partition(b"\r\n")[0].decode()
-            if not fault or not line.startswith("GET ") or fault.path not in line:
+            if not fault or line.partition(" ")[0] not in fault.verbs or fault.path not in line:
                 return None
             if fault.times is not None and self.struck >= fault.times:
                 return None
             self.struck += 1
-            return fault
+        self.on_strike()
+        return fault
 
     @classmethod
     @contextmanager
