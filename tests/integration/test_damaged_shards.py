@@ -209,17 +209,38 @@ def test_a_disk_that_fails_is_named(tmp_path, monkeypatch):
     assert collection.key(0) in line
 
 
-def test_a_cached_shard_that_was_damaged_on_this_machine_is_named(bucket, intact):
+def test_what_was_damaged_in_the_cache_is_fetched_again(bucket, intact):
+    assert everything(bucket) == intact
+    copies = [path for path in cache_folder().iterdir() if path.is_file()]
+    for copy in copies:  # shards, indexes and the catalogue
+        change(str(copy), flip(copy.stat().st_size // 3))
+    assert everything(bucket) == intact
+
+
+def test_a_shard_that_is_cut_off_in_the_cache_is_fetched_again(bucket, intact):
     shard, _ = first_shard(bucket)
     assert everything(bucket) == intact
     copy = cache_folder() / shard.sha256
+    os.truncate(copy, shard.size // 2)
+    assert everything(bucket) == intact
+    assert copy.stat().st_size == shard.size
+
+
+def test_a_cached_shard_that_is_damaged_each_time_is_named(bucket, intact, monkeypatch):
+    shard, _ = first_shard(bucket)
+    copy = cache_folder() / shard.sha256
     record = Collection.open(bucket).record(0)
-    change(str(copy), flip(next(iter(record.parts.values())).offset))
+    offset = next(iter(record.parts.values())).offset
+    whole = os.pread
+
+    def pread(descriptor: int, size: int, at: int) -> bytes:
+        read = whole(descriptor, size, at)
+        same = Path(f"/proc/self/fd/{descriptor}").readlink().name == shard.sha256
+        return bytes([read[0] ^ 1]) + read[1:] if same and at == offset else read
+
+    monkeypatch.setattr(os, "pread", pread)
     line = said_of_shard(bucket, shard)
     assert line.startswith(f"{copy}: damaged at {record.key}")
-    # As the line says: without the file the shard is fetched again.
-    copy.unlink()
-    assert everything(bucket) == intact
 
 
 @contextmanager

@@ -6,7 +6,6 @@ of a local collection are read in place; those of a remote one are fetched whole
 `selfseg.data.reading.cache`.
 """
 
-import hashlib
 import zlib
 from bisect import bisect_right
 from collections import Counter
@@ -35,6 +34,7 @@ from selfseg.data.format.manifest import (
 )
 from selfseg.data.format.schema import META, Meta, split_key
 from selfseg.data.reading import cache
+from selfseg.data.reading.objects import verified
 from selfseg.data.reading.shards import Shard
 from selfseg.errors import UserError
 
@@ -75,19 +75,27 @@ class Record:
             UserError: the sample has no such part.
             DamagedShard: the shard is damaged or gone.
         """
+        try:
+            return self._bytes(part)
+        except (DamagedObject, storage.StorageError) as error:
+            if not self._collection.forget(self.ordinal):
+                raise self._collection.damage(self.ordinal, error) from None
+        try:
+            return self._bytes(part)
+        except (DamagedObject, storage.StorageError) as error:
+            raise self._collection.damage(self.ordinal, error) from None
+
+    def _bytes(self, part: str) -> bytes:
         shard, row = self._collection.place(self.ordinal, whole=self._whole)
         span = shard.span(row, part)
         if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
-        try:
-            data = shard.read(span)
-            if self._collection.verifies and zlib.crc32(data) != span.crc32:
-                raise DamagedObject(
-                    f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
-                    "delete the file and fetch or ingest it again"
-                )
-        except (DamagedObject, storage.StorageError) as error:
-            raise self._collection.damage(self.ordinal, error) from None
+        data = shard.read(span)
+        if self._collection.verifies and zlib.crc32(data) != span.crc32:
+            raise DamagedObject(
+                f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
+                "delete the file and fetch or ingest it again"
+            )
         return data
 
     def meta(self) -> Meta:
@@ -211,6 +219,17 @@ class Collection:
             raise self.damage(ordinal, error) from None
         return shard, ordinal - (self._ends[number] - self.counts[number])
 
+    def forget(self, ordinal: int) -> bool:
+        """Delete the copy of a sample's shard, if it is of a remote one; tell whether there was.
+
+        What was sound when it was fetched may have been damaged on this machine's disk since.
+        """
+        number = bisect_right(self._ends, ordinal)
+        if not (self._fetches and cache.drop(self.manifest.shards[number].sha256)):
+            return False
+        self._shard.cache_clear()
+        return True
+
     def damage(self, ordinal: int, error: UserError) -> UserError:
         """Return what is wrong with a sample's shard, as told by what could not be read of it."""
         shard = self.manifest.shards[bisect_right(self._ends, ordinal)]
@@ -229,7 +248,7 @@ class Collection:
                 f"{self.url}: holds no backgrounds, which this method needs; ingest videos from a "
                 "camera at rest again with --background median"
             )
-        return _verified(background_url(self.url, sha256), sha256)
+        return verified(background_url(self.url, sha256), sha256)
 
     def of_videos(self, video_ids: Container[str]) -> Bool[np.ndarray, " samples"]:
         """Tell which samples are frames of these videos."""
@@ -250,7 +269,7 @@ class Collection:
         """Return what each shard holds: as a catalogue tells, or else its index."""
         told: dict[str, list[Stretch]] = {}
         for sha256 in self.manifest.catalogues:
-            told |= parse_catalogue(_verified(catalogue_url(self.url, sha256), sha256))
+            told |= parse_catalogue(verified(catalogue_url(self.url, sha256), sha256))
         untold = [shard for shard in self.manifest.shards if shard.name not in told]
         with ThreadPoolExecutor(8) as pool:
             for shard, entries in zip(untold, pool.map(self._index, untold), strict=True):
@@ -273,18 +292,4 @@ class Collection:
         return Shard(shard_url(self.url, entry.name), self._index(entry))
 
     def _index(self, shard: ShardEntry) -> list[IndexEntry]:
-        return parse_index(_verified(index_url(self.url, shard.name), shard.index_sha256))
-
-
-def _verified(url: str, sha256: str) -> bytes:
-    """Read an object that must have this content."""
-    data = storage.read(_local(url, sha256))
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise DamagedObject(
-            f"{url}: damaged: its content does not match the manifest; ingest again"
-        )
-    return data
-
-
-def _local(url: str, sha256: str) -> str:
-    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url
+        return parse_index(verified(index_url(self.url, shard.name), shard.index_sha256))
