@@ -81,8 +81,8 @@ class Parts:
     spot_mtbf_s: float = DAY_S
 
 
-DYSTAB = Recipe("dystab_dynamic", 0.5, 16, 39.6e6, 3 * 44.2e6)
-PROPOSAL = Recipe("proposal", 0.0875, 16, 83.4e6, 99.9e6 + 2 * 99.2e6)
+DYSTAB = Recipe("dystab_dynamic", 0.131, 16, 39.6e6, 3 * 44.2e6)
+PROPOSAL = Recipe("proposal", 0.072, 16, 83.4e6, 99.9e6 + 2 * 99.2e6)
 RECIPES = (DYSTAB, PROPOSAL)
 
 
