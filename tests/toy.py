@@ -14,6 +14,7 @@ from selfseg.training.checkpoint import RunRecord
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
 from selfseg.training.trainee import Plan
+from selfseg.training.watchdog import Place
 
 BATCH = 12
 
@@ -113,6 +114,22 @@ def toy_plan(
 def plain_descent(game: Game) -> dict[str, Optimizer]:
     """SGD, not Adam: Adam would hide a gradient that is wrong by a constant factor."""
     return {name: SGD(player.parameters(), 0.1) for name, player in game.players.items()}
+
+
+class Alone:
+    """A meeting of one worker, which nobody tells to leave."""
+
+    def beat(self, rank: int, place: Place) -> None:
+        """Nobody hears it."""
+
+    def places(self) -> dict[int, Place]:
+        return {}
+
+    def tell(self, note: str) -> None:
+        """Nobody hears it."""
+
+    def must_leave(self) -> bool:
+        return False
 
 
 class Listener:

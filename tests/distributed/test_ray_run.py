@@ -1,6 +1,7 @@
 """Runs on Ray: as good as bare processes, and indifferent to being killed."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -227,7 +228,9 @@ def test_a_worker_that_hangs_is_named_and_sigterm_stops_the_run_at_a_step_it_goe
     assert first.returncode == 128 + signal.SIGTERM
     assert "worker 1 has been in `next batch` for" in shown
     assert "worker 0 waits in `gradient averaging`" in shown
-    left = checkpoint.step_url(str(run), int(shown.rpartition("saved at step ")[2]))
+    saved = re.search(r"saved at step (\d+)", shown)
+    assert saved is not None
+    left = checkpoint.step_url(str(run), int(saved[1]))
     assert checkpoint.newest_whole(str(run)) == (left, [])
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"going on from step {int(left[-8:])}" in again.stdout

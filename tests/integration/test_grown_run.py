@@ -21,7 +21,7 @@ from selfseg.training import checkpoint, run_folder
 from tests.exact_collection import damage, write_collection
 from tests.integration.test_bootstrap_run import CONFIG as ROUNDS
 from tests.synthetic import Scene, moving_disc
-from tests.toy import Listener
+from tests.toy import Alone, Listener
 from tests.unit.methods.small_proposal import SMALL
 
 STEPS = 4
@@ -55,9 +55,9 @@ def in_this_process(monkeypatch):
 
     listener = Listener()
 
-    def work(payload, workers):
-        assert workers == 1
-        ray_train.train_worker({**payload, "audience": listener})
+    def work(payload, crew, hang_timeout_s):
+        assert crew == (1, 1)
+        ray_train.train_worker({**payload, "audience": listener, "meeting": Alone()})
 
     monkeypatch.setattr(ray_train, "connect", lambda workers: None)
     monkeypatch.setattr(ray_train, "_launch", work)

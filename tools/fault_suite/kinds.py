@@ -223,6 +223,11 @@ def stop_for_a_while(scene: Scene) -> None:
         worker.resume()
 
 
+def stop_for_ever(scene: Scene) -> None:
+    """Let a worker stand still for good, as on a GPU that does not answer."""
+    psutil.Process(scene.worker(scene.planned.rank)).suspend()
+
+
 def fill_disk(scene: Scene) -> None:
     """Let no file grow as large as a checkpoint for seconds: a disk of which others need all."""
     workers = scene.workers()
@@ -255,6 +260,7 @@ KINDS = {
     "answers lost": Kind(lose_answers, stored=True),
     "cached shards damaged": Kind(damage_cached_shard, stored=True),
     "worker stopped for a while": Kind(stop_for_a_while),
+    "worker stopped for ever": Kind(stop_for_ever),
     "disk full": Kind(fill_disk, again=True),
 }
 
