@@ -17,8 +17,8 @@ from selfseg.experiment import ExperimentConfig
 from selfseg.reporting import scores, wording
 from selfseg.reporting.collect import read_evaluations
 from selfseg.reporting.scores import Scored
-from selfseg.training import checkpoint, retention, run_folder
-from selfseg.training.checkpoint import COMMIT, DamagedCheckpoint
+from selfseg.training import checkpoint, commit, retention, run_folder
+from selfseg.training.commit import COMMIT, DamagedCheckpoint
 from selfseg.training.run_folder import AT_ONCE
 
 MEASURES = scores.VIDEO_MEASURES | scores.STILL_MEASURES | scores.DETECTION_MEASURES
@@ -130,7 +130,7 @@ def verify_run(run_url: str) -> tuple[list[str], str]:
     """Read all of a run's checkpoints; return a line on each damaged file, and one on the whole."""
     lines, whole = [], []
     for url in checkpoint.committed(run_url):
-        damages = list(map(str, checkpoint.damages(url)))
+        damages = list(map(str, commit.damages(url)))
         lines += damages
         whole += [] if damages else [url]
     start = f"step {retention.step_of(whole[-1])}" if whole else "its beginning"
@@ -205,11 +205,11 @@ def _commit_of(
     if COMMIT not in sizes:
         return None, "unfinished"
     try:
-        commit = checkpoint.read_commit(url)
+        told = commit.read_commit(url)
     except DamagedCheckpoint:
         return None, "damaged"
-    saved = datetime.fromisoformat(commit["time"]) if "time" in commit else None
-    intact = all(sizes.get(name) == noted["size"] for name, noted in commit["files"].items())
+    saved = datetime.fromisoformat(told["time"]) if "time" in told else None
+    intact = all(sizes.get(name) == noted["size"] for name, noted in told["files"].items())
     return saved, "intact" if intact else "damaged"
 
 

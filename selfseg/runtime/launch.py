@@ -142,9 +142,7 @@ def launch(
                 "meeting": RayMeeting(board),
             },
             torch_config=TorchConfig(timeout_s=round(EXCHANGE_PATIENCE * hang_timeout_s)),
-            scaling_config=ScalingConfig(
-                num_workers=workers if fewest == most else (fewest, most), use_gpu=use_gpu
-            ),
+            scaling_config=scaling((fewest, most), use_gpu=use_gpu),
             run_config=RunConfig(
                 # Checkpoints are ours, committed and verified through `selfseg.storage`: Ray's
                 # are neither, and its S3 is a second stack of credentials. What Ray notes of a
@@ -158,6 +156,16 @@ def launch(
         watching, metrics = _watching(board), publishing_goodput(run_url)
         with watching, metrics, _own_interrupts(), _stopping_softly(board):
             _fit(trainer)
+
+
+def scaling(crew: Crew, *, use_gpu: bool) -> ScalingConfig:
+    """Tell Ray how many workers there are to be.
+
+    A fixed number is not a range of one: a range is filled from what Ray keeps for it, and waits
+    while a controller that was killed is still on Ray's books.
+    """
+    fewest, most = crew
+    return ScalingConfig(num_workers=most if fewest == most else crew, use_gpu=use_gpu)
 
 
 def _fit(trainer: TorchTrainer) -> None:

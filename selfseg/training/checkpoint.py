@@ -13,15 +13,12 @@ Without COMMIT.json a folder is not a checkpoint: a crash while saving leaves th
 the newest.
 """
 
-import hashlib
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any
 
 import safetensors.torch
@@ -32,18 +29,21 @@ from torch import Tensor
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.errors import UserError
-
-COMMIT = "COMMIT.json"
-WEIGHTS, AVERAGE, OPTIMISERS = "method.safetensors", "average.safetensors", "optimisers.pt"
-PROGRESS, SETTINGS = "progress.json", "settings.json"
-FILES = {WEIGHTS, AVERAGE, OPTIMISERS, PROGRESS, SETTINGS}
+from selfseg.training.commit import (
+    AVERAGE,
+    COMMIT,
+    OPTIMISERS,
+    PROGRESS,
+    SETTINGS,
+    WEIGHTS,
+    commit,
+    damages,
+    read_verified,
+    to_json,
+)
 
 FOREIGN = (KeyError, TypeError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 """What reading intact files of another make raises."""
-
-
-class DamagedCheckpoint(UserError):  # noqa: N818 - what it says, not that it is one
-    """A checkpoint is not what was written; an older one may be."""
 
 
 class RunRecord(Config):
@@ -109,19 +109,14 @@ def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
     files = {
         WEIGHTS: _pack(state.weights),
         OPTIMISERS: buffer.getvalue(),
-        PROGRESS: _to_json(progress),
-        SETTINGS: _to_json(record.model_dump(mode="json")),
+        PROGRESS: to_json(progress),
+        SETTINGS: to_json(record.model_dump(mode="json")),
     }
     if state.average is not None:
         files[AVERAGE] = _pack(state.average)
     for name, data in files.items():
         storage.write(storage.join(url, name), data)
-    commit = {
-        "files": {name: fingerprint(data) for name, data in files.items()},
-        "versions": {name: version(name) for name in ("selfseg", "torch", "safetensors")},
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    storage.write(storage.join(url, COMMIT), _to_json(commit))
+    commit(url, files)
     return url
 
 
@@ -131,7 +126,7 @@ def load(url: str) -> tuple[TrainingState, RunRecord]:
     Raises:
         DamagedCheckpoint: a file is missing or is not what was committed.
     """
-    files = _read_verified(url, lambda names: names)
+    files = read_verified(url, lambda names: names)
     try:
         progress = json.loads(files[PROGRESS])
         rest = torch.load(io.BytesIO(files[OPTIMISERS]), map_location="cpu", weights_only=True)
@@ -157,7 +152,7 @@ def read_inference(url: str) -> Inference:
     Raises:
         DamagedCheckpoint: a file is missing or is not what was committed.
     """
-    files = _read_verified(
+    files = read_verified(
         url, lambda names: {AVERAGE if AVERAGE in names else WEIGHTS, PROGRESS, SETTINGS}
     )
     try:
@@ -211,30 +206,6 @@ def newest_whole(run_url: str) -> tuple[str | None, list[str]]:
     return None, notes
 
 
-def verify(url: str) -> None:
-    """Compare every file of the checkpoint at `url` with what was committed.
-
-    Raises:
-        DamagedCheckpoint: a file is missing or is not what was committed.
-    """
-    for error in damages(url):
-        raise error
-
-
-def damages(url: str) -> Iterator[DamagedCheckpoint]:
-    """Yield what is wrong with the checkpoint at `url`, file by file; nothing where it is whole."""
-    try:
-        files = read_commit(url)["files"]
-    except DamagedCheckpoint as error:
-        yield error
-        return
-    for name in sorted(files):
-        try:
-            _read_file(url, name, files[name])
-        except DamagedCheckpoint as error:
-            yield error
-
-
 def resolve(url: str) -> str:
     """Turn the URL of a run or of a checkpoint into that of a committed checkpoint.
 
@@ -263,41 +234,6 @@ def delete(url: str) -> None:
         storage.delete_tree(url)
 
 
-def _read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str, bytes]:
-    """Read the files that `choose` picks of the committed names, and check each."""
-    listed = read_commit(url)["files"]
-    return {name: _read_file(url, name, listed[name]) for name in choose(set(listed))}
-
-
-def read_commit(url: str) -> dict[str, Any]:
-    """Return what the checkpoint at `url` was committed with: its "files", and more.
-
-    Raises:
-        DamagedCheckpoint: it was never committed, or this cannot be read.
-    """
-    try:
-        commit = json.loads(storage.read(storage.join(url, COMMIT)))
-        files = dict(commit["files"])
-    except storage.MissingObject:
-        raise DamagedCheckpoint(f"{url}: no {COMMIT}: not a finished checkpoint") from None
-    except (ValueError, KeyError, TypeError):
-        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} is not readable") from None
-    if strange := set(files) - FILES:  # a name may be a path to elsewhere
-        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {min(strange)!r}")
-    return {**commit, "files": files}
-
-
-def _read_file(url: str, name: str, committed_as: Mapping[str, Any]) -> bytes:
-    """Read one file of the checkpoint at `url`, and compare it with what was committed."""
-    try:
-        data = storage.read(storage.join(url, name))
-    except storage.MissingObject:
-        raise DamagedCheckpoint(f"{url}: damaged: {name} is missing") from None
-    if fingerprint(data) != committed_as:
-        raise DamagedCheckpoint(f"{url}: damaged: {name} is not what was written")
-    return data
-
-
 def _foreign(url: str, error: Exception) -> UserError:
     return UserError(
         f"{url}: intact, but not a checkpoint of this version of selfseg: "
@@ -305,14 +241,5 @@ def _foreign(url: str, error: Exception) -> UserError:
     )
 
 
-def fingerprint(data: bytes) -> dict[str, Any]:
-    """Return what a commit notes of a file."""
-    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-
-
 def _pack(weights: Mapping[str, Tensor]) -> bytes:
     return safetensors.torch.save({n: w.detach().cpu().contiguous() for n, w in weights.items()})
-
-
-def _to_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, sort_keys=True) + "\n").encode()

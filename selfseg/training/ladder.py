@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from selfseg.errors import UserError
-from selfseg.training import checkpoint
-from selfseg.training.checkpoint import DamagedCheckpoint
+from selfseg.training import checkpoint, commit
+from selfseg.training.commit import DamagedCheckpoint
 from selfseg.training.loop import LoopConfig, Step
 from selfseg.training.retention import step_of
 
@@ -49,7 +49,7 @@ class Ladder:
             if step >= first or spent or not self.is_regular(step):
                 continue
             try:
-                checkpoint.verify(url)
+                commit.verify(url)
             except DamagedCheckpoint:
                 continue
             return url

@@ -8,7 +8,8 @@ import re
 from collections.abc import Collection
 
 from selfseg import storage
-from selfseg.training.checkpoint import COMMIT, committed, delete, step_url
+from selfseg.training.checkpoint import committed, delete, step_url
+from selfseg.training.commit import COMMIT
 
 
 def prune(run_url: str, keep: int, *, newest: int, always: Collection[int] = ()) -> None:

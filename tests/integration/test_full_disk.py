@@ -12,7 +12,7 @@ import torch
 from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.stores import local
-from selfseg.training import checkpoint, session
+from selfseg.training import checkpoint, commit, session
 from selfseg.training.journal import read_lines
 from selfseg.training.worker import AcceleratedWorker
 from tests.toy import Game, Listener, toy_batches, toy_plan
@@ -90,7 +90,7 @@ def test_a_checkpoint_for_which_there_is_no_room_ends_the_run_which_goes_on_with
     assert not list(run.rglob(f"*{local.TEMPORARY}"))
     first = checkpoint.step_url(str(run), 4)
     assert checkpoint.committed(str(run)) == [first]
-    checkpoint.verify(first)
+    commit.verify(first)
     disk.room = 1 << 40
     assert train(run).notes() == ["going on from step 4"]
     assert [line["step"] for line in read_lines(str(run))] == list(range(12))

@@ -17,7 +17,7 @@ from selfseg.data.format.manifest import LATEST, Manifest, load_manifest, manife
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from selfseg.nets.weights import read_weights
-from selfseg.training import checkpoint, session
+from selfseg.training import checkpoint, commit, session
 from selfseg.training.worker import AcceleratedWorker
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
@@ -55,14 +55,14 @@ def test_the_bomb_goes_off_where_pickles_are_trusted(tmp_path):
 
 def test_a_bomb_in_a_checkpoint_that_vouches_for_it_is_refused_in_a_line(run, tmp_path):
     (url,) = checkpoint.committed(str(run))
-    name, data = checkpoint.OPTIMISERS, bomb(tmp_path / "hit")
-    commit = json.loads(storage.read(storage.join(url, checkpoint.COMMIT)))
-    commit["files"][name] = checkpoint.fingerprint(data)
+    name, data = commit.OPTIMISERS, bomb(tmp_path / "hit")
+    told = json.loads(storage.read(storage.join(url, commit.COMMIT)))
+    told["files"][name] = commit.fingerprint(data)
     forged = str(tmp_path / "forged/checkpoints/step_00000001")
     for file in Path(url).iterdir():
         storage.upload(file, storage.join(forged, file.name))
     storage.write(storage.join(forged, name), data)
-    storage.write(storage.join(forged, checkpoint.COMMIT), json.dumps(commit).encode())
+    storage.write(storage.join(forged, commit.COMMIT), json.dumps(told).encode())
     with pytest.raises(
         UserError, match=f"^{forged}: intact, but not a checkpoint of this"
     ) as caught:
@@ -88,10 +88,10 @@ def test_a_checkpoint_that_names_files_elsewhere_is_refused(run, tmp_path):
         storage.upload(file, storage.join(forged, file.name))
     secret = tmp_path / "secret"
     secret.write_bytes(safetensors.torch.save({"w": torch.zeros(1)}))
-    commit = json.loads(storage.read(storage.join(url, checkpoint.COMMIT)))
-    commit["files"]["../secret"] = checkpoint.fingerprint(secret.read_bytes())
-    storage.write(storage.join(forged, checkpoint.COMMIT), json.dumps(commit).encode())
-    with pytest.raises(checkpoint.DamagedCheckpoint, match=r"COMMIT.json names '../secret'"):
+    told = json.loads(storage.read(storage.join(url, commit.COMMIT)))
+    told["files"]["../secret"] = commit.fingerprint(secret.read_bytes())
+    storage.write(storage.join(forged, commit.COMMIT), json.dumps(told).encode())
+    with pytest.raises(commit.DamagedCheckpoint, match=r"COMMIT.json names '../secret'"):
         checkpoint.load(forged)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from selfseg.experiment import read_recipe
-from selfseg.training import checkpoint, session
+from selfseg.training import checkpoint, commit, session
 from selfseg.training.worker import AcceleratedWorker
 from tests.toy import Game, Listener, toy_batches, toy_plan
 from tools.fault_suite import spied
@@ -163,7 +163,7 @@ def test_a_step_that_is_missing_or_there_twice_in_the_journal_is_named(tmp_path)
 
 def test_a_run_whose_last_checkpoint_is_damaged_is_not_right(tmp_path):
     reference, run = train(tmp_path, "whole"), train(tmp_path, "run")
-    (Path(checkpoint.step_url(run, 12)) / checkpoint.WEIGHTS).write_bytes(b"")
+    (Path(checkpoint.step_url(run, 12)) / commit.WEIGHTS).write_bytes(b"")
     assert any("damaged" in each for each in faults_in_state(run, reference, steps=12))
 
 

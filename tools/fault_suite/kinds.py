@@ -12,7 +12,7 @@ from random import Random
 
 import psutil
 
-from selfseg.training import checkpoint
+from selfseg.training import checkpoint, commit
 from tests.integration.broken_network import Fault, Proxy
 from tools.fault_suite.bed import Bed, Command, wait_until
 from tools.fault_suite.history import Attempt, read_attempts
@@ -144,28 +144,28 @@ def damage_checkpoint(scene: Scene) -> None:
     """Turn one bit of the newest checkpoint while nobody trains."""
     scene.command.kill()
     newest = _newest(scene)
-    files = sorted(path for path in newest.iterdir() if path.name != checkpoint.COMMIT)
+    files = sorted(path for path in newest.iterdir() if path.name != commit.COMMIT)
     _flip_a_bit(scene.draw().choice(files), scene.draw())
 
 
 def lose_checkpoint_file(scene: Scene) -> None:
     """Remove a file of the newest checkpoint while nobody trains."""
     scene.command.kill()
-    files = sorted(path for path in _newest(scene).iterdir() if path.name != checkpoint.COMMIT)
+    files = sorted(path for path in _newest(scene).iterdir() if path.name != commit.COMMIT)
     scene.draw().choice(files).unlink()
 
 
 def tear_commit(scene: Scene) -> None:
     """Cut the newest checkpoint's COMMIT.json short while nobody trains."""
     scene.command.kill()
-    commit = _newest(scene) / checkpoint.COMMIT
-    whole = commit.read_bytes()
-    commit.write_bytes(whole[: scene.draw().randrange(len(whole) - 1)])
+    path = _newest(scene) / commit.COMMIT
+    whole = path.read_bytes()
+    path.write_bytes(whole[: scene.draw().randrange(len(whole) - 1)])
 
 
 def kill_in_a_write(scene: Scene) -> None:
     """Kill the worker that saves when it is about to put one of a checkpoint's files."""
-    files = (checkpoint.WEIGHTS, checkpoint.OPTIMISERS, checkpoint.PROGRESS, checkpoint.COMMIT)
+    files = (commit.WEIGHTS, commit.OPTIMISERS, commit.PROGRESS, commit.COMMIT)
     fault = Fault(
         f"/{scene.draw().choice(files)}", times=1, refusal=(503, "SlowDown"), verbs=("PUT",)
     )

@@ -14,7 +14,7 @@ from selfseg.methods.dystab.bootstrap import Bootstrap
 from selfseg.reporting import rounds
 from selfseg.reporting.report import write_report
 from selfseg.reporting.rounds import compare
-from selfseg.training import checkpoint, run_folder
+from selfseg.training import checkpoint, commit, run_folder
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 from tests.unit.methods.test_dystab_bootstrap import SMALL
@@ -73,7 +73,7 @@ def run_url(tmp_path, monkeypatch) -> str:
     """A run that kept what two rounds left, and the checkpoint of a step between them."""
     url = str(tmp_path / "run")
     for step in (10, 30, 36, 50):
-        storage.write(storage.join(checkpoint.step_url(url, step), checkpoint.COMMIT), b"{}")
+        storage.write(storage.join(checkpoint.step_url(url, step), commit.COMMIT), b"{}")
     monkeypatch.setattr(rounds, "load_model", lambda url, device: model_at(int(url[-8:])))
     return url
 
@@ -136,7 +136,7 @@ def test_without_a_complete_round_there_is_nothing_to_compare(run_url, collectio
 def test_a_round_whose_checkpoint_was_deleted_is_named_and_the_others_are_shown(
     run_url, collection
 ):
-    storage.delete(storage.join(checkpoint.step_url(run_url, 30), checkpoint.COMMIT))
+    storage.delete(storage.join(checkpoint.step_url(run_url, 30), commit.COMMIT))
     shown = compare(run_url, model_at(50), collection, ["disc-0"], CPU)
     assert shown.matrices[0].rounds == [0, 2]
     (gap,) = shown.gaps

@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from selfseg.errors import UserError
-from selfseg.runtime.launch import MAX_FAILURES, _Supervisor
+from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, scaling
 from selfseg.training.trainee import Leaving
 
 
@@ -87,3 +87,8 @@ def test_workers_that_leave_because_the_run_is_to_stop_are_not_started_again(boa
     board.stop_asked = True
     with pytest.raises(Leaving, match="saved at step 7"):
         fail(_Supervisor(board), Leaving("saved at step 7"))
+
+
+def test_a_fixed_number_of_workers_is_not_a_range():
+    assert scaling((2, 2), use_gpu=False).num_workers == 2
+    assert scaling((1, 4), use_gpu=False).num_workers == (1, 4)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from selfseg.errors import UserError
-from selfseg.training import checkpoint, retention
-from selfseg.training.checkpoint import DamagedCheckpoint, RunRecord, TrainingState
+from selfseg.training import checkpoint, commit, retention
+from selfseg.training.checkpoint import RunRecord, TrainingState
+from selfseg.training.commit import DamagedCheckpoint
 
 RECORD = RunRecord(settings={"seed": 1}, collection="s3://a/b", manifest="f" * 64, ingest={"h": 2})
 
@@ -55,7 +56,7 @@ def test_one_flipped_bit_anywhere_is_found_and_the_file_named(saved, name):
 def test_a_missing_file_is_named(saved):
     (saved / "optimisers.pt").unlink()
     with pytest.raises(DamagedCheckpoint, match=r"damaged: optimisers\.pt is missing"):
-        checkpoint.verify(str(saved))
+        commit.verify(str(saved))
 
 
 def test_a_torn_commit_is_damage(saved):
@@ -88,9 +89,9 @@ def test_an_intact_checkpoint_of_another_make_is_not_called_damaged(saved):
 def test_no_pickle_runs_on_loading(saved, tmp_path):
     torch.save({"optimisers": Path("x"), "worker": {}}, saved / "optimisers.pt")
     data = (saved / "optimisers.pt").read_bytes()
-    commit = json.loads((saved / "COMMIT.json").read_text())
-    commit["files"]["optimisers.pt"] = checkpoint.fingerprint(data)
-    (saved / "COMMIT.json").write_text(json.dumps(commit))
+    told = json.loads((saved / "COMMIT.json").read_text())
+    told["files"]["optimisers.pt"] = commit.fingerprint(data)
+    (saved / "COMMIT.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match="not a checkpoint of this version"):
         checkpoint.load(str(saved))
 
@@ -121,7 +122,7 @@ def test_what_is_no_checkpoint_is_told_apart(tmp_path, found, complaint):
 def test_saving_again_replaces_a_damaged_one(saved, tmp_path):
     (saved / "method.safetensors").write_bytes(b"")
     checkpoint.save(str(tmp_path), state(), RECORD)
-    checkpoint.verify(str(saved))
+    commit.verify(str(saved))
 
 
 def test_on_s3_it_is_the_same(s3):
