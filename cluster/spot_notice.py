@@ -59,8 +59,12 @@ def main() -> None:
             taken = None
         if taken is not None:
             print(f"this instance is taken: {taken}", flush=True)
-            tell_ray(f"spot: {taken}")
-            return
+            try:
+                tell_ray(f"spot: {taken}")
+            except subprocess.CalledProcessError as error:  # Ray is starting, or busy
+                print(f"Ray did not hear: {error}", flush=True)
+            else:
+                return
         time.sleep(LOOK_S)
 
 

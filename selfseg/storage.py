@@ -19,7 +19,7 @@ from pyarrow import fs
 from selfseg.errors import UsageError
 from selfseg.stores import local, s3
 from selfseg.stores.errors import Conflict, MissingObject, StorageError, Unreachable
-from selfseg.stores.patience import impatient, is_waiting, tell_of_waiting
+from selfseg.stores.patience import impatient, is_waiting, patience_s, tell_of_waiting
 from selfseg.stores.s3_client import expect_answers
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "join",
     "listing",
     "opened",
+    "patience_s",
     "pour",
     "probe",
     "read",

@@ -145,7 +145,7 @@ class Listener:
     def saved(self, step: int) -> None:
         self.checkpoints.append(step)
 
-    def failure(self) -> Failure | None:
+    def begin(self) -> Failure | None:
         return None
 
     def notes(self) -> list[str]:

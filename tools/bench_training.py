@@ -248,7 +248,7 @@ def compare(config: ExperimentConfig, blocks: int) -> dict[str, float]:
         }
         referee = Referee(folder, blocks)
         referee.start()
-        launch(ray_worker, payload, workers=1)
+        launch(ray_worker, payload, workers=1, hang_timeout_s=600)
         bare.join()
         referee.join()
         # The last turns overlap the other's end.

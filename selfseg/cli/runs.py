@@ -65,7 +65,7 @@ def prune_checkpoints(args: argparse.Namespace) -> None:
 
     if args.keep < 1:
         raise UsageError(f"--keep {args.keep}: at least the newest stays; give 1 or more")
-    if bool(args.best) != bool(args.by):
+    if args.best < 0 or bool(args.best) != bool(args.by):
         raise UsageError("--best N and --by METRIC go together: give both, or neither")
     # All runs are looked at before the first is touched: a mistake deletes nothing.
     chosen = [

@@ -75,14 +75,16 @@ def account(run: Run) -> Account | None:
             Part(name, *said, wording.duration(value), value / whole)
             for (name, said), value in zip(PARTS.items(), seconds, strict=True)
         ],
-        notes=_notes(goodput, run.lines),
+        notes=_notes(goodput, run.attempts, run.lines),
         attempts=run.attempts if len(run.attempts) > 1 else [],
         paces=paces,
         stragglers=name_stragglers(paces),
     )
 
 
-def _notes(goodput: Goodput, lines: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes(
+    goodput: Goodput, attempts: Sequence[Attempt], lines: Sequence[Mapping[str, Any]]
+) -> list[str]:
     notes = []
     if goodput.redone_steps:
         lost = wording.plural(goodput.redone_steps, "step")
@@ -90,14 +92,17 @@ def _notes(goodput: Goodput, lines: Sequence[Mapping[str, Any]]) -> list[str]:
     if goodput.idle_s:
         idle = wording.duration(goodput.idle_s)
         notes.append(f"For another {idle} nobody ran the command; that does not count.")
-    if model := _model(goodput, lines):
+    if model := _model(goodput, attempts, lines):
         notes.append(model)
     return notes
 
 
-def _model(goodput: Goodput, lines: Sequence[Mapping[str, Any]]) -> str:
+def _model(
+    goodput: Goodput, attempts: Sequence[Attempt], lines: Sequence[Mapping[str, Any]]
+) -> str:
     """Set what a model expects beside what was measured, from the run's own failures and costs."""
-    failures = goodput.attempts - 1
+    # An attempt that came to its end was paused, or all was done.
+    failures = sum(attempt.ended is None for attempt in attempts[:-1])
     own = [line for line in lines if line["rank"] == 0]
     saves = [number for number, line in enumerate(own) if line["checkpoint_s"]]
     if not failures or not saves:

@@ -46,9 +46,11 @@ class Board:
         self._publisher.restarted()
 
     @ray.method
-    def failure(self) -> Failure | None:
-        """Return why the last attempt of this launch ended."""
-        return self._failure
+    def begin(self) -> Failure | None:
+        """Hear that an attempt begins; return why the one before ended, if it failed."""
+        self._places.clear()
+        failure, self._failure = self._failure, None
+        return failure
 
     @ray.method
     def note_saved(self, step: int) -> None:
@@ -75,11 +77,6 @@ class Board:
     def stopping(self) -> bool:
         """Tell whether it is."""
         return self._stopping
-
-    @ray.method
-    def begin(self) -> None:
-        """Forget where the workers of an earlier attempt were."""
-        self._places.clear()
 
     @ray.method
     def beat(self, rank: int, place: Place) -> bool:
@@ -121,10 +118,10 @@ class RayAudience:
         publisher(self.run_url).saved()
         self.board.note_saved.remote(step)
 
-    def failure(self) -> Failure | None:
-        """Ask the board, which the supervisor told."""
+    def begin(self) -> Failure | None:
+        """Tell the board, and hear from it what the supervisor told it."""
         with contextlib.suppress(RayError):  # its node may be gone
-            return ray.get(self.board.failure.remote())
+            return ray.get(self.board.begin.remote())
         return None
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
+from selfseg.redaction import redacted
 from selfseg.runtime.board import Board, RayAudience, RayMeeting, put_up
 from selfseg.runtime.metrics import publishing_goodput
 from selfseg.runtime.progress import Screen
@@ -36,6 +38,10 @@ EXCHANGE_PATIENCE = 4
 MAX_FAILURES = 2
 """Failures in a row, without a checkpoint between them, after which a run is given up."""
 
+SAME_S = 2.0
+"""Ray looks every half a second, and again at what it has told while it waits for other workers;
+an attempt that comes after takes longer than this to start."""
+
 POLL_S = 0.3
 """Time between two looks at the board."""
 
@@ -50,6 +56,7 @@ class _Supervisor(UserCallback):
     def __init__(self, board: ActorProxy[Board]) -> None:
         self._board = board
         self._failures = self._saved = 0
+        self._seen = -SAME_S
         self._left = ""
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
@@ -58,11 +65,12 @@ class _Supervisor(UserCallback):
         for error in worker_exceptions.values():
             if isinstance(error, UserError):
                 raise error
-        self._board.begin.remote()
         for error in worker_exceptions.values():
             if isinstance(error, Leaving):
                 self._leave(error)
                 return
+        if self._is_told_again():
+            return
         if self._has_saved():
             self._failures = 0
         self._failures += 1
@@ -89,6 +97,12 @@ class _Supervisor(UserCallback):
     def _tell(self, note: str) -> None:
         self._board.post.remote(Report(0, 0, notes=(note,)))
 
+    def _is_told_again(self) -> bool:
+        """Tell whether Ray looks at the end of the same attempt as a moment ago."""
+        now = time.monotonic()
+        again, self._seen = now - self._seen < SAME_S, now
+        return again
+
     def _has_saved(self) -> bool:
         """Tell whether the run got somewhere since this was asked last."""
         before = self._saved
@@ -102,7 +116,7 @@ def launch(
     settings: dict[str, Any],
     *,
     workers: int | Crew,
-    hang_timeout_s: float = 1200.0,
+    hang_timeout_s: float,
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
@@ -276,5 +290,6 @@ def _own_interrupts() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """Name an error in a line."""
-    return f"{type(error).__name__} {str(error).strip().splitlines()[0] if str(error) else ''}"
+    """Name an error in a line, which may be kept: secrets in it are struck out."""
+    line = str(error).strip().splitlines()[0] if str(error).strip() else ""
+    return redacted(f"{type(error).__name__} {line}")

@@ -12,7 +12,7 @@ from functools import cache
 
 from ray.util.metrics import Counter, Gauge
 
-from selfseg.storage import StorageError
+from selfseg import storage
 from selfseg.training.audience import Report
 from selfseg.training.goodput import read_goodput
 
@@ -100,7 +100,8 @@ def publishing_goodput(run_url: str) -> Iterator[None]:
         pause_s = GOODPUT_S
         while not done.wait(pause_s):
             began = time.perf_counter()
-            with suppress(StorageError):  # also where workers begin anew and drop old lines
+            # Also where workers begin anew and drop old lines.
+            with suppress(storage.StorageError), storage.impatient():
                 if found := read_goodput(run_url):
                     publisher(run_url).goodput(found.share)
             pause_s = max(GOODPUT_S, (time.perf_counter() - began) / GOODPUT_COST)

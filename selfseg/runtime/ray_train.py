@@ -69,6 +69,8 @@ def train(
     crew = (workers, workers) if isinstance(workers, int) else workers
     for count in range(crew[0], crew[1] + 1):
         share_of(config.data.batch_size, count)
+    if storage.is_remote(run_url) or storage.is_remote(collection_url):
+        _check_patience(config.loop.hang_timeout_s)
     if wandb is not None:
         wandb_log.check(run_url, wandb)
     begun = run_folder.read_record(run_url)
@@ -92,6 +94,15 @@ def train(
     with attempts.command(run_url, launched):
         connect(crew[1])
         _launch(payload, crew, config.loop.hang_timeout_s)
+
+
+def _check_patience(hang_timeout_s: float) -> None:
+    """See that who waits for a store that is away is not taken for one that hangs."""
+    if storage.patience_s() >= hang_timeout_s:
+        raise UsageError(
+            f"setting loop.hang_timeout_s: {hang_timeout_s:.0f} s is no longer than a store is "
+            f"waited for, {storage.patience_s():.0f} s: raise it, or lower SELFSEG_STORAGE_PATIENCE"
+        )
 
 
 def record_of(

@@ -1,7 +1,7 @@
 """How long a store may be away before a run ends: requests are made again, with growing rests.
 
 `SELFSEG_STORAGE_PATIENCE`, seconds, is how long one request waits without any answer that helps.
-The workers of a run wait for each other for half an hour at most, so it is less than that.
+A run whose workers are held to hang earlier (`loop.hang_timeout_s`) is refused.
 """
 
 import os
@@ -19,8 +19,7 @@ from selfseg.errors import UsageError
 from selfseg.redaction import redacted
 
 DEFAULT_S = 600.0
-LONGEST_S = 1500.0
-"""Below the half hour after which workers that wait for each other give up."""
+LONGEST_S = 7200.0
 
 FIRST_REST_S, LONGEST_REST_S = 0.2, 20.0
 TELL_AFTER_S = 2.0

@@ -71,12 +71,19 @@ class Place:
         return {"Bucket": self.bucket, "Key": self.key}
 
 
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Address and keys; an empty `endpoint` means Amazon's own."""
+    """Address and keys; an empty `endpoint` means Amazon's own.
 
-    access_key: str
-    secret_key: str = field(repr=False)
+    No key: what boto3 and pyarrow find by themselves, such as the role of a machine or a pod,
+    whose keys change by the hour.
+    """
+
+    access_key: str | None
+    secret_key: str | None = field(repr=False)
     session_token: str | None = field(repr=False)
     region: str
     endpoint: str
@@ -85,12 +92,14 @@ class Access:
     def from_environment(cls, url: str) -> "Access":
         """Read the standard variables; `url` is named when the keys are missing."""
         environment = os.environ
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            if not environment.get(name):
-                raise StorageError(f"{url}: no credentials; set {name}")
+        keys = {name: environment.get(name) or None for name in KEYS}
+        missing = [name for name, value in keys.items() if not value]
+        if missing and (len(missing) < len(keys) or not _have_role()):
+            raise StorageError(f"{url}: no credentials, and no role; set {missing[0]}")
+        access_key, secret_key = keys.values()
         return cls(
-            access_key=environment["AWS_ACCESS_KEY_ID"],
-            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+            access_key=access_key,
+            secret_key=secret_key,
             session_token=environment.get("AWS_SESSION_TOKEN") or None,
             region=environment.get("AWS_REGION")
             or environment.get("AWS_DEFAULT_REGION")
@@ -99,6 +108,12 @@ class Access:
             or environment.get("AWS_ENDPOINT_URL")
             or "",
         )
+
+
+@lru_cache(maxsize=1)
+def _have_role() -> bool:
+    """Tell whether boto3 finds keys by itself; asked once, for nobody may answer for seconds."""
+    return boto3.session.Session().get_credentials() is not None
 
 
 _expected: set[str] = set()
@@ -229,7 +244,9 @@ def _refusal(url: str, error: ClientError) -> StorageError:
             "see the server's log"
         )
     access = Access.from_environment(url)
-    filled = remedy.format(endpoint=_endpoint(), key=access.access_key, region=access.region)
+    filled = remedy.format(
+        endpoint=_endpoint(), key=access.access_key or "of the role", region=access.region
+    )
     return StorageError(f"{url}: {filled}")
 
 

@@ -87,7 +87,7 @@ def command(run_url: str, began: float) -> Iterator[None]:
     finally:
         noted = _COMMAND.dump_json(Command(began, time.time(), failure), indent=2)
         # Its absence costs a little exactness; what ended the command must not be hidden by it.
-        with suppress(storage.StorageError):
+        with suppress(storage.StorageError), storage.impatient():
             storage.write(storage.join(run_url, "commands", f"{began:.3f}.json"), noted)
 
 

@@ -52,8 +52,12 @@ class Audience(Protocol):
         """Hear that a checkpoint of `step` is committed; called by a thread of worker 0."""
         ...
 
-    def failure(self) -> Failure | None:
-        """Return what stopped the attempt before this one, if it was of the same command."""
+    def begin(self) -> Failure | None:
+        """Hear from worker 0 that an attempt begins.
+
+        Returns:
+            What stopped the one before it, if that was of the same command and failed.
+        """
         ...
 
 

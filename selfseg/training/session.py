@@ -98,7 +98,7 @@ def _train(
     worker.gather("all is written")
 
 
-def _begin(trainee: "Trainee", plan: Plan, worker: Worker, audience: Audience) -> Attempt | None:
+def _begin(trainee: Trainee, plan: Plan, worker: Worker, audience: Audience) -> Attempt | None:
     """Let worker 0 note that an attempt begins."""
     if not trainee.speaks:
         return None
@@ -107,7 +107,7 @@ def _begin(trainee: "Trainee", plan: Plan, worker: Worker, audience: Audience) -
         first_step=trainee.progress.step,
         workers=worker.world_size,
         launched=plan.launched,
-        failure=audience.failure(),
+        failure=audience.begin(),
     )
 
 
@@ -132,7 +132,6 @@ def _record(
             report = meter.report(trainee.progress.step, skipped=trainee.progress.skipped)
             _tell(report, audience, log)
         if leaves:
-            journal.close()
             trainee.leave()
     journal.close()
 
@@ -140,7 +139,10 @@ def _record(
 def _save(trainee: Trainee, journal: Journal) -> float:
     """Write the journal and begin a checkpoint; return the seconds that training waited."""
     started = time.perf_counter()
-    journal.flush()
+    if trainee.must_save():
+        journal.close()
+    else:
+        journal.flush()
     trainee.save()
     return time.perf_counter() - started
 

@@ -24,7 +24,7 @@ def begin(
     earlier = read_attempts(run_url)
     attempt = Attempt(
         number=len(earlier) + 1,
-        cause=_cause(earlier, failure),
+        cause=_cause(earlier, launched, failure),
         launched=launched or now,
         began=now,
         first_step=first_step,
@@ -35,9 +35,11 @@ def begin(
     return attempt
 
 
-def _cause(earlier: Sequence[Attempt], failure: Failure | None) -> str:
+def _cause(earlier: Sequence[Attempt], launched: float | None, failure: Failure | None) -> str:
     if failure is not None:
         return failure.cause
+    if earlier and earlier[-1].launched == launched:
+        return "workers were moved, or became more or fewer"
     return "the command was given again" if earlier else "the command"
 
 

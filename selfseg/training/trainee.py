@@ -147,11 +147,15 @@ class Trainee:
         step = self.progress.step
         return self._ladder.is_regular(step) or step == self._stop
 
+    def must_save(self) -> bool:
+        """Tell whether nothing comes after this checkpoint, or it is one to keep."""
+        step = self.progress.step
+        return step == self._stop or step in self._ladder.kept or self._worker.leaving
+
     def save(self) -> None:
         """Begin a checkpoint, which is committed while training goes on."""
         self._worker.gather("journal written")
-        step = self.progress.step
-        must = step == self._stop or step in self._ladder.kept or self._worker.leaving
+        step, must = self.progress.step, self.must_save()
         if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), must=must):
             self._note(f"step {step}: no checkpoint while the store is away; training goes on")
 
@@ -222,7 +226,7 @@ class Trainee:
             self._note(f"step {line}: going on from here with the weights of step {saved.step}")
 
     def _note(self, line: str) -> None:
-        self._audience.report(Report(self.progress.step, self.steps, notes=(line,)))
+        self._audience.report(Report(0, 0, notes=(line,)))
 
     def _restore(self, saved: TrainingState) -> None:
         """Take over what a checkpoint knows of weights and optimisers."""

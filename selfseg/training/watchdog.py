@@ -127,18 +127,21 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._done.wait(BEAT_S):
-            place = max((each.place() for each in self._whereabouts), key=lambda p: p.seconds)
+            place = self._place()
             self._meeting.beat(self._rank, place)
             limit_s = self._timeout_s * (1 if self._whereabouts[0].steps else FIRST_STEP)
             if place.seconds > limit_s:
                 self._end(limit_s)
 
+    def _place(self) -> Place:
+        return max((each.place() for each in self._whereabouts), key=lambda place: place.seconds)
+
     def _end(self, limit_s: float) -> None:
         """Keep the stack, say who is to blame, and end this process."""
         keep_stack(self._run_url, self._rank)
         time.sleep(BEAT_S)  # the others are late, too, and say so meanwhile
-        if self._done.is_set():
-            return
+        if self._done.is_set() or self._place().seconds <= limit_s:
+            return  # it went on at the last moment
         places = self._meeting.places()
         if self._rank == min(speakers(places, limit_s), default=self._rank):
             stacks = storage.join(self._run_url, "hangs")

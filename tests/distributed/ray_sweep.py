@@ -30,7 +30,7 @@ def train(trial: Trial, step: int) -> None:
     if trial.name == BROKEN:
         raise ZeroDivisionError("a bug")
     Path(trial.url).parent.mkdir(exist_ok=True)  # the game leaves its workers' ids beside its run
-    launch(program, {"run_url": trial.url, "fail": ""}, workers=1)
+    launch(program, {"run_url": trial.url, "fail": ""}, workers=1, hang_timeout_s=600)
 
 
 def score(trial: Trial, step: int) -> list[dict[str, Any]]:

@@ -65,7 +65,7 @@ def assert_bit_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor
 
 def train(run: Path, fail: str = "") -> None:
     settings = {"run_url": str(run), "fail": fail, "launched": time.time()}
-    launch(program, settings, workers=2)
+    launch(program, settings, workers=2, hang_timeout_s=600)
 
 
 def seen_by_prometheus(names: set[str], lines: list[str]) -> threading.Thread:
@@ -141,7 +141,7 @@ def test_a_mistake_that_a_worker_finds_is_raised_here_in_its_own_words(cluster, 
 
 def test_more_workers_than_cpus_are_refused_before_anything_starts(cluster, tmp_path):
     with pytest.raises(UsageError, match=r"^--workers 99: the cluster has \d+ CPUs and each"):
-        launch(program, {}, workers=99)
+        launch(program, {}, workers=99, hang_timeout_s=600)
 
 
 def test_it_listens_on_this_machine_alone(cluster):

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pyarrow import fs
 
 from selfseg import storage
 from selfseg.errors import UsageError
+from selfseg.stores import s3_client
 from selfseg.stores.s3_client import connect
 
 MIB = 1 << 20
@@ -126,3 +128,21 @@ def test_a_forked_process_makes_a_client_of_its_own(prefix: str):
     assert answers.get() == (b"data", False)
     child.join()
     assert id(connect(prefix)) == ours
+
+
+def test_keys_that_boto3_finds_by_itself_will_do(prefix, monkeypatch, tmp_path):
+    """As a machine's role gives them: not in the environment."""
+    profile = tmp_path / "credentials"
+    names = {
+        "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+        "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    }
+    lines = [f"{name} = {os.environ[variable]}" for name, variable in names.items()]
+    profile.write_text("\n".join(["[default]", *lines]))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(profile))
+    for variable in names.values():
+        monkeypatch.delenv(variable)
+    s3_client._have_role.cache_clear()
+    storage.write(f"{prefix}/a", b"abc")
+    assert storage.read(f"{prefix}/a") == b"abc"
+    s3_client._have_role.cache_clear()

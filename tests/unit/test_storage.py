@@ -9,7 +9,7 @@ import pytest
 
 from selfseg import storage
 from selfseg.errors import UsageError
-from selfseg.stores import local
+from selfseg.stores import local, s3_client
 from tools.local_s3 import HOST, free_ports
 
 CLAIMANTS = 4
@@ -35,6 +35,16 @@ def test_another_scheme_is_a_mistake_of_usage_that_says_what_is_supported(url: s
     with pytest.raises(UsageError, match=r"only paths and s3:// URLs") as error:
         storage.read(url)
     assert str(error.value).startswith(url)
+
+
+def test_without_keys_and_without_a_role_the_variable_to_set_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    s3_client._have_role.cache_clear()
+    with pytest.raises(storage.StorageError, match="no credentials, and no role; set AWS_ACCESS_"):
+        storage.read("s3://bucket/a")
 
 
 @pytest.mark.parametrize("missing", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])

@@ -209,6 +209,8 @@ def made(num_nodes: int, *, stored: bool) -> Iterator[Bed]:
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
             "SELFSEG_CACHE": str(folder / "cache"),
+            # Less than the recipes' hang_timeout_s, and more than a fault lasts.
+            "SELFSEG_STORAGE_PATIENCE": "45",
         }
         collection = make_collection(folder)
         proxy = _store(stack, folder, collection) if stored else None

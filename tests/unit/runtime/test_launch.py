@@ -1,5 +1,6 @@
 """When a run is given up: a failure that comes back, and none that a checkpoint lies before."""
 
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from selfseg.errors import UserError
+from selfseg.runtime import launch
 from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, scaling
 from selfseg.training.trainee import Leaving
 
@@ -21,7 +23,6 @@ class Board:
         self.causes: list[str] = []
         self.note_failure = SimpleNamespace(remote=self.causes.append)
         self.stop_asked = False
-        self.begin = SimpleNamespace(remote=lambda: None)
         self.stopping = SimpleNamespace(remote=lambda: self.stop_asked)
         self.post = SimpleNamespace(remote=lambda report: self.notes.extend(report.notes))
 
@@ -34,6 +35,8 @@ class Board:
 @pytest.fixture
 def board(monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setattr(ray, "get", lambda answer: answer)
+    clock = count(0, 60)
+    monkeypatch.setattr(launch.time, "monotonic", lambda: float(next(clock)))
     return Board()
 
 
@@ -49,6 +52,15 @@ def test_a_failure_that_keeps_coming_back_is_raised(board):
         fail(supervisor)
     assert len(board.notes) == MAX_FAILURES
     assert board.causes == ["worker 1 failed: ZeroDivisionError a bug"] * MAX_FAILURES
+
+
+def test_a_failure_that_ray_tells_of_again_and_again_is_one(board, monkeypatch):
+    supervisor = _Supervisor(board)
+    clock = count(0, 0.5)
+    monkeypatch.setattr(launch.time, "monotonic", lambda: next(clock))
+    for _ in range(5 * MAX_FAILURES):
+        fail(supervisor)
+    assert board.causes == ["worker 1 failed: ZeroDivisionError a bug"]
 
 
 def test_failures_before_a_checkpoint_are_forgotten(board):
