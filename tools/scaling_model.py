@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil, log, log2, sqrt
 
 from selfseg.training.goodput import best_interval_s, expected_share
+from selfseg.training.watchdog import BEAT_S
 
 GPUS = (1, 8, 64, 256, 1024)
 DAY_S = 86400.0
@@ -172,6 +173,7 @@ def scaled(recipe: Recipe, gpus: int, parts: Parts | None = None) -> Scaled:
             "first epoch, bytes": cold_bytes_s / (parts.store_share * parts.network_bytes_s),
             "first epoch, requests": cold_gets_s / parts.store_gets_s,
             "controller": gpus * parts.polls_s * parts.poll_s,
+            "board": gpus / BEAT_S * parts.poll_s,
             "journal": gpus / parts.journal_s / parts.store_puts_s,
             "checkpoint": write_s / max(interval, write_s),
         },
