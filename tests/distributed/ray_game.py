@@ -44,7 +44,9 @@ def program(settings: dict[str, Any]) -> None:
         fresh = step == 0
         for number, batch in enumerate(toy_batches(step, worker.rank, worker.world_size), step):
             hangs = fresh and settings["fail"] == "hang" and (worker.rank, number) == (1, HANG_AT)
-            time.sleep(3600 if hangs else STEP_S)
+            # Slower where it is to be stopped on the way.
+            step_s = 4 * STEP_S if settings["fail"] == "hang" else STEP_S
+            time.sleep(3600 if hangs else step_s)
             yield batch
 
     session.run(

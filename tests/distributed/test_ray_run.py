@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -146,12 +147,11 @@ def test_more_workers_than_cpus_are_refused_before_anything_starts(cluster, tmp_
 
 def test_it_listens_on_this_machine_alone(cluster):
     """Its processes are this one's children, or their children."""
-    listening = [
-        connection.laddr.ip
-        for process in psutil.Process().children(recursive=True)
-        for connection in process.net_connections("inet")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening: list[str] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # some live shortly
+            opened = process.net_connections("inet")
+            listening += [each.laddr.ip for each in opened if each.status == psutil.CONN_LISTEN]
     assert listening
     assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 

@@ -32,6 +32,8 @@ from tests.synthetic import moving_disc
 
 MEGABYTE = 10**6
 
+PARENT = "f" * 64
+
 
 def entry(name: str, masks: str | None = None, **about: object) -> VideoEntry:
     known = {"id": f"{name}-0", "name": name, "frames": 2, "sha256": f"sha of {name}"}
@@ -47,7 +49,7 @@ def skipped(name: str, masks: str | None = None) -> SkippedEntry:
 
 
 def shard(name: str) -> ShardEntry:
-    return ShardEntry(name=name * 16, samples=2, size=1, sha256=name * 64, index_sha256="")
+    return ShardEntry(name=name * 16, samples=2, size=1, sha256=name * 64, index_sha256="0" * 64)
 
 
 def manifest(*videos: VideoEntry, **parts: object) -> Manifest:
@@ -97,11 +99,11 @@ def test_a_grown_manifest_names_all_and_its_parent():
     added = manifest(
         entry("a"), entry("d"), skipped=(skipped("c"),), shards=(shard("9"), shard("1"))
     )
-    both = grown(old, "parent's id", added)
+    both = grown(old, PARENT, added)
     assert [video.name for video in both.videos] == ["a", "b", "d"]
     assert [video.name for video in both.skipped] == ["c", "e"]  # d could be read after all
     assert [each.name[0] for each in both.shards] == ["1", "7", "9"]
-    assert both.parent == "parent's id"
+    assert both.parent == PARENT
     assert (both.settings, both.shard_bytes) == (old.settings, old.shard_bytes)
 
 
