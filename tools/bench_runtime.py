@@ -23,10 +23,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 CALLS = 4000
+
+T = TypeVar("T")
 
 
 def controller() -> dict[str, float]:
@@ -50,31 +54,45 @@ def controller() -> dict[str, float]:
     return {"poll_s": cost / CALLS}
 
 
+def alone(part: Callable[[], T]) -> T:
+    """Return what `part` does, in a process of its own, with a Ray of its own."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        os.environ.pop(name, None)
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(part).result()
+
+
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure the parts that are asked for, in an order in which none disturbs another."""
-    from tools.runtime_bench import losing, saving, steps  # noqa: PLC0415 - after the environment
+    results: dict[str, Any] = {}
 
-    parts: dict[str, Callable[[], Any]] = {
-        "weak": lambda: steps.weak_scaling(arguments.repetitions, arguments.rounds),
-        "checkpoint": lambda: saving.cost_of_checkpoints(arguments.windows),
-        "controller": controller,
-    }
-    results = {}
-    for name in (each for each in parts if each in arguments.part):
-        results[name] = parts[name]()
-        print(json.dumps({name: results[name]}, indent=2), flush=True)
-    on_cluster = {
-        "recovery": lambda bed: losing.recovery(bed, arguments.repetitions),
-        "goodput": losing.goodput,
-    }
-    if wanted := [each for each in on_cluster if each in arguments.part]:
-        from tools.fault_suite.bed import made  # noqa: PLC0415 - as above
+    def note(name: str, found: Any) -> None:
+        results[name] = found
+        print(json.dumps({name: found}, indent=2), flush=True)
 
-        with made(losing.WORKERS, stored=False) as bed:
-            for name in wanted:
-                results[name] = on_cluster[name](bed)
-                print(json.dumps({name: results[name]}, indent=2), flush=True)
+    if {"recovery", "goodput"} & set(arguments.part):
+        on_a_cluster(arguments, note)
+    from tools.runtime_bench import saving, steps  # noqa: PLC0415 - they import Ray, see there
+
+    if "weak" in arguments.part:
+        note("weak", steps.weak_scaling(arguments.repetitions, arguments.rounds))
+    if "checkpoint" in arguments.part:
+        note("checkpoint", saving.cost_of_checkpoints(arguments.windows))
+    if "controller" in arguments.part:
+        note("controller", alone(controller))
     return results
+
+
+def on_a_cluster(arguments: argparse.Namespace, note: Callable[[str, Any], None]) -> None:
+    """Measure what needs nodes; first of all, for Ray reads a cluster's token when imported."""
+    from tools.fault_suite.bed import made  # noqa: PLC0415 - as above
+    from tools.runtime_bench import losing  # noqa: PLC0415 - as above
+
+    with made(losing.WORKERS, stored=False) as bed:
+        if "recovery" in arguments.part:
+            note("recovery", losing.recovery(bed, arguments.repetitions))
+        if "goodput" in arguments.part:
+            note("goodput", losing.goodput(bed))
 
 
 def table(results: dict[str, Any]) -> str:
