@@ -40,14 +40,8 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
         cpus: that each offers, whatever the machine has.
         dashboard_port: None takes a free one.
     """
-    # In /tmp whatever TMPDIR says: a socket's path is short of 108 characters.
-    # What a killed job left behind may still write its log there while all is removed.
-    with tempfile.TemporaryDirectory(
-        prefix="ray-", dir="/tmp", ignore_cleanup_errors=True
-    ) as folder:
-        token = Path(folder, "token")
-        token.touch(mode=0o600)
-        token.write_text(secrets.token_hex(32))
+    with cluster_folder() as folder:
+        token = folder / "token"
         access = set_environment(token)
         from ray.cluster_utils import Cluster  # noqa: PLC0415 - reads the variables when imported
 
@@ -59,7 +53,7 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
                 cluster.add_node(**common)
             # As `ray start` leaves it: a job looks here for its cluster, and without it at all
             # clusters of this machine, of which it may take another.
-            Path(folder, "ray_current_cluster").write_text(str(cluster.address))
+            (folder / "ray_current_cluster").write_text(str(cluster.address))
             wait_for_dashboard(port, token.read_text())
             yield {
                 "RAY_ADDRESS": str(cluster.address),
@@ -68,6 +62,18 @@ def local_cluster(nodes: int, cpus: int, dashboard_port: int | None) -> Iterator
             }
         finally:
             cluster.shutdown()
+
+
+@contextmanager
+def cluster_folder() -> Iterator[Path]:
+    """Make a folder for Ray while the context lasts, in which a file, token, holds a new one."""
+    # In /tmp whatever TMPDIR says: a socket's path is short of 108 characters.
+    # What a killed job left behind may still write its log there while all is removed.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        token = Path(name, "token")
+        token.touch(mode=0o600)
+        token.write_text(secrets.token_hex(32))
+        yield Path(name)
 
 
 def set_environment(token: Path) -> dict[str, str]:
@@ -89,10 +95,10 @@ def set_environment(token: Path) -> dict[str, str]:
     return access
 
 
-def head_options(folder: str, dashboard_port: int) -> dict[str, object]:
+def head_options(folder: Path, dashboard_port: int) -> dict[str, object]:
     """Return what the head has and other nodes have not."""
     return {
-        "temp_dir": folder,
+        "temp_dir": str(folder),
         "gcs_server_port": free_port(),
         "include_dashboard": True,
         "dashboard_host": HOST,
@@ -103,19 +109,19 @@ def head_options(folder: str, dashboard_port: int) -> dict[str, object]:
 
 
 @contextmanager
-def prometheus(cluster_folder: Path) -> Iterator[str]:
+def prometheus(folder: Path) -> Iterator[str]:
     """Run Prometheus over a cluster's metrics while the context lasts; yield its address.
 
     Args:
-        cluster_folder: Ray's temporary one; what is collected is kept there, and goes with it.
+        folder: Ray's temporary one; what is collected is kept there, and goes with it.
     """
     template = Path(__file__).with_name("prometheus.yml").read_text()
-    config = cluster_folder / "prometheus.yml"
-    config.write_text(template.replace("/tmp/ray/", f"{cluster_folder}/"))
+    config = folder / "prometheus.yml"
+    config.write_text(template.replace("/tmp/ray/", f"{folder}/"))
     port = free_port()
     command = ["prometheus", f"--config.file={config}", f"--web.listen-address={HOST}:{port}"]
-    command.append(f"--storage.tsdb.path={cluster_folder / 'prometheus'}")
-    with Path(cluster_folder, "prometheus.log").open("w") as log:
+    command.append(f"--storage.tsdb.path={folder / 'prometheus'}")
+    with Path(folder, "prometheus.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             yield f"http://{HOST}:{port}"

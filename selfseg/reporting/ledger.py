@@ -9,18 +9,18 @@ from selfseg.reporting import wording
 from selfseg.reporting.collect import Run
 from selfseg.reporting.stragglers import Pace, name_stragglers, read_paces
 from selfseg.training.attempts import Attempt
-from selfseg.training.goodput import Goodput, best_interval_s, count_time, expected_share
+from selfseg.training.goodput import Goodput, Use, best_interval_s, count_time, expected_share
 
-PARTS = {
-    "productive": ("computing steps that the run still has", "c2"),
-    "start-up": ("from the command to the first batch", "c0"),
-    "data wait": ("steps waited for data", "c1"),
-    "checkpoint": ("training waited for a checkpoint", "c3"),
-    "recovery": ("from a failure to the next attempt's first batch", "c4"),
-    "redone": ("steps that were lost, since no checkpoint had them", "accent"),
-    "other": ("between steps, and at the end of the command", "line"),
+PARTS: dict[Use, tuple[str, str, str]] = {
+    "productive": ("productive", "computing steps that the run still has", "c2"),
+    "startup": ("start-up", "from the command to the first batch", "c0"),
+    "wait": ("data wait", "steps waited for data", "c1"),
+    "checkpoint": ("checkpoint", "training waited for a checkpoint", "c3"),
+    "recovery": ("recovery", "from a failure to the next attempt's first batch", "c4"),
+    "redone": ("redone", "steps that were lost, since no checkpoint had them", "accent"),
+    "other": ("other", "between steps, and at the end of the command", "line"),
 }
-"""What each part of a run's time is, and its colour."""
+"""What each part of a run's time is called, what it is, and its colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +57,14 @@ def account(run: Run) -> Account | None:
     if not run.attempts:
         return None
     goodput = count_time(run.attempts, run.commands, run.lines)
-    seconds = (
-        goodput.productive_s,
-        goodput.startup_s,
-        goodput.wait_s,
-        goodput.checkpoint_s,
-        goodput.recovery_s,
-        goodput.redone_s,
-        goodput.other_s,
-    )
     whole = goodput.total_s or 1.0
     paces = read_paces(run.lines)
     return Account(
         share=goodput.share,
         total=wording.duration(goodput.total_s),
         parts=[
-            Part(name, *said, wording.duration(value), value / whole)
-            for (name, said), value in zip(PARTS.items(), seconds, strict=True)
+            Part(*PARTS[use], wording.duration(seconds), seconds / whole)
+            for use, seconds in goodput.parts.items()
         ],
         notes=_notes(goodput, run.attempts, run.lines),
         attempts=run.attempts if len(run.attempts) > 1 else [],

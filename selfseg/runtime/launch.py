@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -23,8 +24,9 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.redaction import redacted
+from selfseg.runtime.beside import beside
 from selfseg.runtime.board import Board, RayAudience, RayMeeting, put_up
-from selfseg.runtime.metrics import publishing_goodput
+from selfseg.runtime.metrics import publish_goodput
 from selfseg.runtime.progress import Screen
 from selfseg.training.audience import Report
 from selfseg.training.trainee import Leaving
@@ -167,7 +169,8 @@ def launch(
                 callbacks=callbacks,
             ),
         )
-        watching, metrics = _watching(board), publishing_goodput(run_url)
+        watching = beside(partial(_watch, board))
+        metrics = beside(partial(publish_goodput, run_url))
         with watching, metrics, _own_interrupts(), _stopping_softly(board):
             _fit(trainer)
 
@@ -230,27 +233,15 @@ def _report_traceback(
     return run
 
 
-@contextmanager
-def _watching(board: ActorProxy[Board]) -> Iterator[None]:
-    """Show what arrives on the board while the body runs."""
-    done = threading.Event()
-
-    def watch() -> None:
-        with Screen(Console()) as screen:
-            last_look = False
-            while not last_look:
-                last_look = done.wait(POLL_S)
-                with contextlib.suppress(RayError):  # its node may be gone; the run goes on
-                    for report in ray.get(board.take.remote()):
-                        screen.show(report)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+def _watch(board: ActorProxy[Board], done: threading.Event) -> None:
+    """Show what arrives on the board until `done`, and once more."""
+    with Screen(Console()) as screen:
+        last_look = False
+        while not last_look:
+            last_look = done.wait(POLL_S)
+            with contextlib.suppress(RayError):  # its node may be gone; the run goes on
+                for report in ray.get(board.take.remote()):
+                    screen.show(report)
 
 
 @contextmanager

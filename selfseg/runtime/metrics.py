@@ -6,8 +6,7 @@ costs microseconds and is done when a worker reports, at most once a second.
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 
 from ray.util.metrics import Counter, Gauge
@@ -91,28 +90,16 @@ def publisher(run_url: str) -> Publisher:
     return Publisher(run_url.rstrip("/").rpartition("/")[2])
 
 
-@contextmanager
-def publishing_goodput(run_url: str) -> Iterator[None]:
-    """Publish the run's goodput now and then while the body runs."""
-    done = threading.Event()
-
-    def watch() -> None:
-        pause_s = GOODPUT_S
-        while not done.wait(pause_s):
-            began = time.perf_counter()
-            # Also where workers begin anew and drop old lines.
-            with suppress(storage.StorageError), storage.impatient():
-                if found := read_goodput(run_url):
-                    publisher(run_url).goodput(found.share)
-            pause_s = max(GOODPUT_S, (time.perf_counter() - began) / GOODPUT_COST)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
+def publish_goodput(run_url: str, done: threading.Event) -> None:
+    """Publish the run's goodput now and then until `done`."""
+    pause_s = GOODPUT_S
+    while not done.wait(pause_s):
+        began = time.perf_counter()
+        # Also where workers begin anew and drop old lines.
+        with suppress(storage.StorageError), storage.impatient():
+            if found := read_goodput(run_url):
+                publisher(run_url).goodput(found.share)
+        pause_s = max(GOODPUT_S, (time.perf_counter() - began) / GOODPUT_COST)
 
 
 @cache

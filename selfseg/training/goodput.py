@@ -59,17 +59,14 @@ class Goodput:
     redone_steps: int
 
     @property
+    def parts(self) -> dict[Use, float]:
+        """All of its time but the idle, by what it went into; seconds."""
+        return {use: getattr(self, f"{use}_s") for use in get_args(Use) if use != "idle"}
+
+    @property
     def total_s(self) -> float:
         """All time in which a command was at work on the run."""
-        return (
-            self.productive_s
-            + self.startup_s
-            + self.wait_s
-            + self.checkpoint_s
-            + self.recovery_s
-            + self.redone_s
-            + self.other_s
-        )
+        return sum(self.parts.values())
 
     @property
     def share(self) -> float:

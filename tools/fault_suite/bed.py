@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cluster.local_cluster import HOST, STORE_BYTES, free_port, set_environment
+from cluster.local_cluster import HOST, STORE_BYTES, cluster_folder, free_port, set_environment
 from tests.integration.broken_network import Proxy
 from tools.local_s3 import local_s3
 
@@ -214,16 +214,8 @@ def made(num_nodes: int, *, stored: bool) -> Iterator[Bed]:
         }
         collection = make_collection(folder)
         proxy = _store(stack, folder, collection) if stored else None
-        # In /tmp whatever TMPDIR says: a socket's path is short of 108 characters.
-        for_ray = Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
-            )
-        )
-        token = for_ray / "token"
-        token.touch(mode=0o600)
-        token.write_text(os.urandom(32).hex())
-        set_environment(token)
+        for_ray = stack.enter_context(cluster_folder())
+        set_environment(for_ray / "token")
         nodes = Nodes(num_nodes, for_ray)
         stack.callback(nodes.stop)
         nodes.start()

@@ -1,6 +1,7 @@
 """What losing workers and nodes costs a run on a cluster: seconds to recover, and goodput."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -83,12 +84,8 @@ def _ledger(
         "best_interval_s": best_interval_s(KILL_EVERY_S, saved) if saved else 0.0,
         "checkpoint_s": saved,
         "recovery_s": recovery_s,
-        "ledger": {
-            name: getattr(ledger, name)
-            for name in ("productive_s", "startup_s", "wait_s", "checkpoint_s", "recovery_s",
-                         "redone_s", "other_s", "total_s", "attempts", "redone_steps")
-        },
-    }  # fmt: skip
+        "ledger": asdict(ledger),
+    }
 
 
 def _calibrate(bed: Bed) -> float:

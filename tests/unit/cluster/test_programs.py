@@ -1,4 +1,5 @@
 import re
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -79,6 +80,21 @@ def test_ray_hears_of_a_notice_even_if_ec2_did_not_answer_at_first(
     monkeypatch.setattr(spot_notice, "LOOK_S", 0)
     spot_notice.main()
     assert told == [f"spot: {NOTICE}"]
+
+
+def test_a_notice_that_ray_did_not_hear_is_told_again(monkeypatch: pytest.MonkeyPatch):
+    told: list[str] = []
+
+    def tell(reason: str) -> None:
+        told.append(reason)
+        if len(told) == 1:
+            raise subprocess.CalledProcessError(1, "ray drain-node")
+
+    monkeypatch.setattr(spot_notice, "notice", lambda: NOTICE)
+    monkeypatch.setattr(spot_notice, "tell_ray", tell)
+    monkeypatch.setattr(spot_notice, "LOOK_S", 0)
+    spot_notice.main()
+    assert told == [f"spot: {NOTICE}"] * 2
 
 
 def test_what_a_cluster_lacks_is_named_and_nothing_if_it_has_enough():

@@ -63,5 +63,19 @@ def test_a_run_that_was_never_stopped_is_not_compared_with_the_model():
     assert (found.notes, found.attempts) == ([], [])
 
 
+def test_an_attempt_that_was_paused_is_no_failure():
+    run = replace(
+        EMPTY,
+        attempts=[
+            Attempt(1, "the command", 0.0, 5.0, 0, 1, ended=41.0),
+            Attempt(2, "the command was given again", 50.0, 55.0, 30, 1),
+        ],
+        lines=[*steps(0, 30, 10.0), *steps(30, 60, 65.2)],
+    )
+    found = account(run)
+    assert found is not None
+    assert not any("failure" in note for note in found.notes)
+
+
 def test_a_run_of_before_there_was_a_record_has_no_account():
     assert account(replace(EMPTY, lines=steps(0, 30, 10.0))) is None

@@ -2,15 +2,20 @@
 
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from selfseg.errors import UserError
+from selfseg.errors import UsageError, UserError
 from selfseg.runtime import launch
-from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, scaling
+from selfseg.runtime.board import Board as RealBoard
+from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, first_line, scaling
+from selfseg.runtime.ray_train import _check_patience
 from selfseg.training.trainee import Leaving
+from selfseg.training.watchdog import Place
 
 
 class Board:
@@ -104,3 +109,30 @@ def test_workers_that_leave_because_the_run_is_to_stop_are_not_started_again(boa
 def test_a_fixed_number_of_workers_is_not_a_range():
     assert scaling((2, 2), use_gpu=False).num_workers == 2
     assert scaling((1, 4), use_gpu=False).num_workers == (1, 4)
+
+
+def test_a_failure_is_told_to_the_attempt_after_it_alone(monkeypatch):
+    monkeypatch.setattr("selfseg.runtime.board.publisher", lambda run_url: Mock())
+    board: Any = RealBoard("run")
+    board.beat(1, Place("next batch", waits=False, seconds=3.0))
+    board.note_failure("worker 1 was lost")
+    told = board.begin()
+    assert told is not None
+    assert told.cause == "worker 1 was lost"
+    assert board.places() == {}
+    assert board.begin() is None
+
+
+@pytest.mark.parametrize(("patience", "hang_s"), [("100", 100.0), ("600", 60.0)])
+def test_who_waits_for_a_store_longer_than_a_hang_may_last_is_refused(
+    monkeypatch, patience, hang_s
+):
+    monkeypatch.setenv("SELFSEG_STORAGE_PATIENCE", patience)
+    with pytest.raises(UsageError, match=f"^setting loop.hang_timeout_s: {hang_s:.0f} s is no"):
+        _check_patience(hang_s)
+    _check_patience(float(patience) + 1)
+
+
+def test_a_cause_that_is_kept_holds_no_secret():
+    error = OSError("GET https://somebody:hunter2hunter2@host/x failed\nand more")
+    assert first_line(error) == "OSError GET https://***@host/x failed"

@@ -144,12 +144,26 @@ def test_what_a_stopped_attempt_took_in_vain_is_noted_before_its_lines_are_dropp
     assert [each.cause for each in (first, third)] == ["the command", "the command was given again"]
 
 
+def test_an_attempt_of_the_same_command_that_no_failure_began_says_what_did(tmp_path, monkeypatch):
+    begin(100.0, monkeypatch, tmp_path, 0, launched=90.125)
+    again = begin(120.0, monkeypatch, tmp_path, 4, launched=90.125, workers=2)
+    assert again.cause == "workers were moved, or became more or fewer"
+
+
 def test_a_command_says_when_it_ended_also_when_it_failed(tmp_path):
     with pytest.raises(ZeroDivisionError), attempts.command(str(tmp_path), 100.25):
         raise ZeroDivisionError
     (found,) = attempts.read_commands(str(tmp_path))
     assert found.began == 100.25
     assert found.ended > 100.25
+
+
+def test_how_a_command_ended_is_not_kept_back_by_a_store_that_is_away(tmp_path, monkeypatch):
+    patience: list[float] = []
+    monkeypatch.setattr(storage, "write", lambda *_: patience.append(storage.patience_s()))
+    with attempts.command(str(tmp_path), 100.25):
+        assert storage.patience_s() > 0
+    assert patience == [0.0]
 
 
 def test_lines_of_workers_that_a_smaller_attempt_left_behind_do_not_hold(tmp_path, monkeypatch):

@@ -64,6 +64,8 @@ def test_with_one_step_too_many_the_run_takes_the_weights_before_them_and_goes_o
         "going on from here with the weights of step 4"
     )
     assert [line["step"] for line in read_lines(plan.run_url)] == list(range(12))
+    # Who counts steps that were left out must not take a note for a report of none.
+    assert {(told.step, told.steps) for told in listener.reports if note in told.notes} == {(0, 0)}
 
 
 def test_the_optimisers_go_back_with_the_weights(tmp_path):

@@ -15,6 +15,7 @@ from torch.optim import SGD, Optimizer
 from selfseg.contracts import FramePairs, Phase
 from selfseg.errors import UsageError
 from selfseg.training import checkpoint, session
+from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import read_lines
 from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker
@@ -295,3 +296,19 @@ def test_reports_tell_the_latest_terms_of_every_player(tmp_path):
     assert (last.step, last.steps) == (12, 12)
     assert set(last.terms) == {"guesser", "judge"}
     assert last.steps_per_s > 0
+
+
+def test_the_last_checkpoint_comes_after_the_last_lines(tmp_path, monkeypatch):
+    """Also where no line could be written on the way: a finished run is never gone on with."""
+    plan = toy_plan(tmp_path)
+    written: dict[int, int] = {}
+    save = checkpoint.save
+
+    def note(run_url: str, state: TrainingState, record: RunRecord) -> str:
+        written[state.step] = len(read_lines(run_url))
+        return save(run_url, state, record)
+
+    monkeypatch.setattr(session.Journal, "flush", lambda journal: None)
+    monkeypatch.setattr(checkpoint, "save", note)
+    run(plan)
+    assert written == {4: 0, 8: 0, 12: 12}

@@ -1,5 +1,6 @@
 """A worker that hangs is named, its stack is kept, and its process ends."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,9 +11,9 @@ import torch
 
 from selfseg.training import checkpoint, session, watchdog
 from selfseg.training.trainee import Leaving, Plan
-from selfseg.training.watchdog import EXIT_STATUS, Place, Whereabouts, describe, speakers
+from selfseg.training.watchdog import EXIT_STATUS, Place, Watchdog, Whereabouts, describe, speakers
 from selfseg.training.worker import AcceleratedWorker
-from tests.toy import Game, Listener, toy_batches, toy_plan
+from tests.toy import Alone, Game, Listener, toy_batches, toy_plan
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,6 +95,20 @@ def test_a_process_that_hangs_ends_and_leaves_its_stack_and_its_checkpoint(tmp_p
     )
     assert "stuck_in_a_disk" in (tmp_path / "hangs/rank_00000.txt").read_text()
     assert (tmp_path / "checkpoints/step_00000004/COMMIT.json").exists()
+
+
+def test_a_worker_that_went_on_at_the_last_moment_is_not_ended(tmp_path, monkeypatch):
+    ended: list[int] = []
+    monkeypatch.setattr(watchdog, "BEAT_S", 0.01)
+    monkeypatch.setattr(os, "_exit", ended.append)
+    place = Whereabouts()
+    place.step_done(1)
+    late = Watchdog(0, Alone(), [place], timeout_s=0.0, run_url=str(tmp_path))
+    monkeypatch.setattr(watchdog, "keep_stack", lambda *_: place.step_done(2))
+    late._end(60.0)
+    assert ended == []
+    late._end(0.0)
+    assert ended == [EXIT_STATUS]
 
 
 def weights(plan: Plan) -> dict[str, torch.Tensor]:
