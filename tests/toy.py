@@ -1,6 +1,6 @@
 """A small game of two players and batches made on the spot: training without a paper or data."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -93,6 +93,18 @@ def toy_batches(step: int, rank: int = 0, world_size: int = 1) -> Iterator[Frame
         keys = tuple(f"{step}-{row}" for row in range(BATCH))[rows]
         yield FramePairs(image, flow, -flow, 0 * flow, 0 * flow, keys)
         step += 1
+
+
+def toy_batches_until(stop_before: int | None) -> Callable[[int], Iterator[FramePairs]]:
+    """Return what opens batches that break down at a step; None: they do not."""
+
+    def open_batches(step: int) -> Iterator[FramePairs]:
+        for number, batch in enumerate(toy_batches(step), start=step):
+            if number == stop_before:
+                raise ConnectionAbortedError
+            yield batch
+
+    return open_batches
 
 
 def toy_plan(

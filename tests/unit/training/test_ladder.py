@@ -1,14 +1,12 @@
 """Numbers that are not finite: what a run goes back to, and that it does so bit for bit."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from selfseg.contracts import FramePairs
 from selfseg.errors import UserError
 from selfseg.training import checkpoint, session
 from selfseg.training.checkpoint import TrainingState
@@ -16,7 +14,7 @@ from selfseg.training.journal import read_lines
 from selfseg.training.ladder import step_of
 from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker
-from tests.toy import Game, Listener, toy_batches, toy_plan
+from tests.toy import Game, Listener, toy_batches, toy_batches_until, toy_plan
 
 SPIKE = frozenset({5, 6, 7})
 
@@ -24,13 +22,7 @@ SPIKE = frozenset({5, 6, 7})
 def run(plan: Plan, poison: frozenset[int] = SPIKE, stop_before: int | None = None) -> Listener:
     """Train the game; with `stop_before`, break down while fetching that step's batch."""
 
-    def open_batches(step: int) -> Iterator[FramePairs]:
-        for number, batch in enumerate(toy_batches(step), start=step):
-            if number == stop_before:
-                raise ConnectionAbortedError
-            yield batch
-
-    listener = Listener()
+    open_batches, listener = toy_batches_until(stop_before), Listener()
     game = Game(dropout=0.5, poison=poison)
     session.run(plan, game, open_batches, worker=AcceleratedWorker(), audience=listener)
     return listener

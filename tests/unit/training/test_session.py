@@ -19,19 +19,13 @@ from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import read_lines
 from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker
-from tests.toy import Game, Listener, toy_batches, toy_plan
+from tests.toy import Game, Listener, toy_batches, toy_batches_until, toy_plan
 
 
 def run(plan: Plan, *, game: Game | None = None, stop_before: int | None = None) -> Listener:
     """Train the game; with `stop_before`, break down while fetching that step's batch."""
 
-    def open_batches(step: int) -> Iterator[FramePairs]:
-        for number, batch in enumerate(toy_batches(step), start=step):
-            if number == stop_before:
-                raise ConnectionAbortedError
-            yield batch
-
-    listener = Listener()
+    open_batches, listener = toy_batches_until(stop_before), Listener()
     session.run(plan, game or Game(), open_batches, worker=AcceleratedWorker(), audience=listener)
     return listener
 
