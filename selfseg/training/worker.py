@@ -1,5 +1,6 @@
 """What the training loop asks of the process it runs in, and accelerate's answer to it."""
 
+import ctypes
 import hashlib
 import os
 import warnings
@@ -21,6 +22,12 @@ from selfseg.errors import UsageError
 from selfseg.training.watchdog import Whereabouts
 
 Precision = Literal["no", "bf16", "fp16"]
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's mallopt(3)."""
+
+MOST_WITHOUT_ORDER = 2
+"""Workers whose sum is the same in any order, to the last bit."""
 
 
 class Worker(Protocol):
@@ -121,7 +128,7 @@ class AcceleratedWorker:
             warnings.filterwarnings("ignore", ".*`broadcast_buffers` is deprecated", FutureWarning)
             wrapped = self._accelerator.prepare_model(player)
         if isinstance(wrapped, DistributedDataParallel) and self.device.type == "cpu":
-            wrapped.register_comm_hook(None, average_each_gradient)
+            wrapped.register_comm_hook(None, average_gradients)
         return wrapped
 
     def wrap_optimiser(self, optimiser: Optimizer) -> Optimizer:
@@ -187,17 +194,18 @@ class AcceleratedWorker:
             self._accelerator.scaler.load_state_dict(state)
 
 
-def average_each_gradient(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
-    """Average a bucket of gradients over the workers, parameter by parameter.
+def average_gradients(state: None, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+    """Average a bucket of gradients over the workers, in the same order in every grouping.
 
     DDP regroups its buckets after the first backward of a process, and a ring adds up a
     bucket's elements in an order that depends on their place in it. So a resumed run would
-    differ from an uninterrupted one in the last bit, from three workers on. One exchange per
-    parameter adds up in the same order in every grouping.
+    differ from an uninterrupted one in the last bit, from three workers on; then each parameter
+    has an exchange of its own. The sum of two has no order, and goes as one.
     """
     del state
-    works = [dist.all_reduce(gradient, async_op=True) for gradient in bucket.gradients()]
     buffer = bucket.buffer()
+    together = [buffer] if dist.get_world_size() <= MOST_WITHOUT_ORDER else bucket.gradients()
+    works = [dist.all_reduce(part, async_op=True) for part in together]
     done = torch.futures.collect_all([work.get_future() for work in works])
     return done.then(lambda _: buffer.div_(dist.get_world_size()))
 
@@ -234,4 +242,17 @@ def set_up_process(threads: int | None, *, local_world_size: int = 1, helpers: i
         deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] # set through the module's class
         # oneDNN says once a process that it has nothing to offer here.
         warnings.filterwarnings("ignore", message=".*does not have a deterministic.*")
+    keep_freed_memory()
     return chosen
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed, instead of asking the kernel anew for every large tensor.
+
+    A step frees and takes hundreds of tensors of megabytes; each would be mapped, filled with
+    zeros page by page, and unmapped. Elsewhere than with glibc nothing happens.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, -1)

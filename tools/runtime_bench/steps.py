@@ -17,7 +17,7 @@ from selfseg.experiment import ExperimentConfig, build_method, read_recipe
 from selfseg.training import worker as workers
 from selfseg.training.loop import Progress, train
 from selfseg.training.optimisers import build_optimisers
-from selfseg.training.worker import AcceleratedWorker, average_each_gradient
+from selfseg.training.worker import AcceleratedWorker, average_gradients
 from tests.distributed.replicas import in_group
 from tools.bench_training import held_batches
 
@@ -51,7 +51,7 @@ class Exchange:
         """Answer DDP's call for a full bucket."""
         match self.way:
             case "each":
-                return average_each_gradient(state, bucket)
+                return average_gradients(state, bucket)
             case "bucket":
                 work = dist.all_reduce(bucket.buffer(), async_op=True)
                 return work.get_future().then(lambda done: done.value()[0])
@@ -77,7 +77,7 @@ def time_steps(recipe: str, rounds: int, ways: tuple[Way, ...], result: Path) ->
     A step is timed up to the next one, so all that the loop does between counts.
     """
     config, exchange = config_of(recipe), Exchange()
-    workers.average_each_gradient = exchange.average
+    workers.average_gradients = exchange.average
     worker = AcceleratedWorker(config.loop.precision)
     torch.manual_seed(config.seed)
     method = build_method(config.method)
