@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from rich.table import Table
 
 from selfseg import storage
+from selfseg.errors import UserError
 from selfseg.reporting import wording
 from selfseg.reporting.checkpoints import Score, own_scores, read_tables
 from selfseg.training import attempts, checkpoint, retention
@@ -72,7 +73,7 @@ class Overview:
 def overview(
     run_urls: Mapping[str, str], *, goodput: bool = False
 ) -> tuple[list[Overview], list[str]]:
-    """Look at runs, several at a time; also return a line on each that cannot be read.
+    """Look at runs, several at a time; also return a line on all that cannot be read.
 
     Args:
         run_urls: by the names they are to have.
@@ -81,9 +82,12 @@ def overview(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         looks = list(pool.map(_look, run_urls.keys(), run_urls.values()))
         runs = [look for look in looks if isinstance(look, Overview)]
+        notes = [look for look in looks if isinstance(look, str)]
         if goodput or sum(run.segments for run in runs) <= AFFORDABLE_SEGMENTS:
-            runs = list(pool.map(_with_goodput, runs))
-    return runs, [look for look in looks if isinstance(look, str)]
+            told = list(pool.map(_with_goodput, runs))
+            runs = [run for run, _ in told]
+            notes += [note for _, note in told if note]
+    return runs, notes
 
 
 def overview_table(runs: Sequence[Overview], *, now: float | None = None) -> Table:
@@ -139,12 +143,15 @@ def state_of(
 
 
 def _look(name: str, url: str) -> Overview | str:
-    """Look at a run; a line where its run.json is not one of a run."""
-    address = storage.join(url, RUN)
+    """Look at a run; a line where something of it cannot be read."""
     try:
-        told = _Told.parse(json.loads(storage.read(address)))
-    except (ValueError, KeyError, TypeError):
-        return f"{address}: not one of a run; left out"
+        return _seen(name, url)
+    except UserError as error:
+        return f"run {name} is unreadable: {error}"
+
+
+def _seen(name: str, url: str) -> Overview:
+    told = _Told.read(storage.join(url, RUN))
     newest = attempts.newest(url)
     lines, segments = read_tail(url)
     costs = [line["wait_s"] + line["compute_s"] + line["checkpoint_s"] for line in lines]
@@ -186,15 +193,19 @@ class _Told:
     started: float
 
     @classmethod
-    def parse(cls, document: Mapping[str, Any]) -> Self:
-        words = shlex.split(document["command"])
-        settings = document["settings"]
-        return cls(
-            recipe=words[2] if words[:2] == ["selfseg", "train"] else "",
-            method=settings["method"]["name"],
-            steps=int(settings["loop"]["steps"]),
-            started=datetime.fromisoformat(document["started"]).timestamp(),
-        )
+    def read(cls, url: str) -> Self:
+        try:
+            document = json.loads(storage.read(url))
+            words = shlex.split(document["command"])
+            settings = document["settings"]
+            return cls(
+                recipe=words[2] if words[:2] == ["selfseg", "train"] else "",
+                method=settings["method"]["name"],
+                steps=int(settings["loop"]["steps"]),
+                started=datetime.fromisoformat(document["started"]).timestamp(),
+            )
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{url}: not one of a run; left out") from None
 
 
 def _reached(attempt: Attempt | None, lines: Sequence[Mapping[str, Any]], saved: int) -> int:
@@ -204,6 +215,10 @@ def _reached(attempt: Attempt | None, lines: Sequence[Mapping[str, Any]], saved:
     return lines[-1]["step"] + 1 if lines else saved
 
 
-def _with_goodput(run: Overview) -> Overview:
-    found = read_goodput(run.url)
-    return replace(run, goodput=None if found is None else found.share)
+def _with_goodput(run: Overview) -> tuple[Overview, str]:
+    """Return a run with its goodput, and a line where its journal cannot be read."""
+    try:
+        found = read_goodput(run.url)
+    except UserError as error:
+        return run, f"run {run.name} has an unreadable journal: {error}"
+    return replace(run, goodput=None if found is None else found.share), ""

@@ -12,6 +12,7 @@ from functools import cache
 from ray.util.metrics import Counter, Gauge
 
 from selfseg import storage
+from selfseg.errors import UserError
 from selfseg.training.audience import Report
 from selfseg.training.goodput import read_goodput
 
@@ -95,8 +96,8 @@ def publish_goodput(run_url: str, done: threading.Event) -> None:
     pause_s = GOODPUT_S
     while not done.wait(pause_s):
         began = time.perf_counter()
-        # Also where workers begin anew and drop old lines.
-        with suppress(storage.StorageError), storage.impatient():
+        # Also where workers begin anew and drop old lines, and where a record is damaged.
+        with suppress(UserError), storage.impatient():
             if found := read_goodput(run_url):
                 publisher(run_url).goodput(found.share)
         pause_s = max(GOODPUT_S, (time.perf_counter() - began) / GOODPUT_COST)

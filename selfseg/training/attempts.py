@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from selfseg import storage
+from selfseg.errors import UserError
 from selfseg.redaction import redacted
 
 
@@ -125,6 +126,20 @@ def write(run_url: str, attempt: Attempt) -> None:
 
 
 def _read(folder: str, parse: Callable[[bytes], T], *, last: int = 0) -> list[T]:
-    """Read the records in a folder, in order; `last` of them, or 0 for all."""
-    names = storage.listing(folder)[-last:]
-    return [parse(storage.read(storage.join(folder, name))) for name in names]
+    """Read the records in a folder, in order; `last` of them, or 0 for all.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    urls = [storage.join(folder, name) for name in storage.listing(folder)[-last:]]
+    return [_parsed(url, parse) for url in urls]
+
+
+def _parsed(url: str, parse: Callable[[bytes], T]) -> T:
+    try:
+        return parse(storage.read(url))
+    except ValidationError as error:
+        raise UserError(
+            f"{url}: damaged: {error.errors()[0]['msg']}; delete it: only the account of the run's "
+            "time loses by that"
+        ) from None

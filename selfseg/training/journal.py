@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from selfseg import storage
+from selfseg.errors import UserError
 from selfseg.training.attempts import attempt_of, read_attempts
 from selfseg.training.loop import Step
 
@@ -108,13 +109,24 @@ def lines_from(run_url: str, rank: int, first_step: int) -> list[dict[str, Any]]
 
 
 def _read(run_url: str, rank: int, segments: Iterable[str]) -> list[dict[str, Any]]:
-    """Read a worker's segments; later ones supersede earlier ones."""
+    """Read a worker's segments; later ones supersede earlier ones.
+
+    Raises:
+        UserError: one is damaged.
+    """
     lines: list[dict[str, Any]] = []
     for name in segments:
         while lines and lines[-1]["step"] >= _first_step(name):
             lines.pop()
-        text = storage.read(storage.join(run_url, "metrics", f"rank_{rank:05d}", name)).decode()
-        lines.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
+        url = storage.join(run_url, "metrics", f"rank_{rank:05d}", name)
+        try:
+            text = storage.read(url).decode()
+            lines.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
+        except (ValueError, TypeError) as error:
+            raise UserError(
+                f"{url}: damaged: {error}; delete it: only the curves and the account of the run's "
+                "time lose by that"
+            ) from None
     return lines
 
 

@@ -23,7 +23,7 @@ def begin(
     now = time.time()
     earlier = read_attempts(run_url)
     attempt = Attempt(
-        number=len(earlier) + 1,
+        number=earlier[-1].number + 1 if earlier else 1,
         cause=_cause(earlier, launched, failure),
         launched=launched or now,
         began=now,

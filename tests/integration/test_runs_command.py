@@ -180,11 +180,48 @@ def test_a_long_journal_costs_no_more_requests_than_a_short_one(prefix, monkeypa
     assert requests() == short <= 10
 
 
-def test_a_folder_of_something_else_among_runs_is_named_and_the_rest_is_told(tmp_path, capsys):
-    claim(str(tmp_path / "mine"))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/run.json").write_text("{}")
-    main(["runs", str(tmp_path)])
+def test_what_is_unreadable_among_runs_is_named_and_the_rest_is_told(place, capsys):
+    train(f"{place}/whole", until=5)
+    for name in ("other/run.json", "attempt/attempts/0001.json", "ended/commands/1000.000.json"):
+        run, _, torn = name.partition("/")
+        train(f"{place}/{run}", until=5)
+        storage.write(f"{place}/{name}", b"{}" if torn == "run.json" else b'{"number": 1, "cau')
+    train(f"{place}/lines", until=5)
+    segment = f"{place}/lines/metrics/rank_00000/00000005.jsonl"
+    storage.write(segment, b'{"step": 5, "pla')
+    main(["runs", place, "--json"])
     shown = capsys.readouterr()
-    assert "game_cpu" in shown.out
-    assert shown.err == f"{tmp_path}/other/run.json: not one of a run; left out\n"
+    assert [run["name"] for run in json.loads(shown.out)] == ["whole"]
+    attempt, ended, lines, other = shown.err.splitlines()
+    torn = f"{place}/attempt/attempts/0001.json: damaged: Invalid JSON: EOF while parsing"
+    assert attempt.startswith(f"run attempt is unreadable: {torn}")
+    assert attempt.endswith("; delete it: only the account of the run's time loses by that")
+    assert ended.startswith(f"run ended is unreadable: {place}/ended/commands/1000.000.json: dam")
+    assert lines.startswith(f"run lines is unreadable: {segment}: damaged: Unterminated string")
+    assert other == f"run other is unreadable: {place}/other/run.json: not one of a run; left out"
+
+
+def test_a_run_with_an_old_unreadable_segment_is_told_without_its_goodput(tmp_path, capsys):
+    train(str(tmp_path / "mine"), until=5)
+    train(str(tmp_path / "mine"))
+    segment = tmp_path / "mine/metrics/rank_00000/00000001.jsonl"
+    segment.write_text("[]")
+    main(["runs", str(tmp_path), "--json"])
+    shown = capsys.readouterr()
+    (run,) = json.loads(shown.out)
+    assert (run["step"], run["goodput"]) == (12, None)
+    assert shown.err.startswith(f"run mine has an unreadable journal: {segment}: damaged: ")
+
+
+def test_a_run_whose_damaged_record_was_deleted_goes_on_as_it_says(tmp_path):
+    url = str(tmp_path)
+    for until in (3, 5):
+        train(url, until=until)
+    record = tmp_path / "attempts/0001.json"
+    record.write_text("{")
+    with pytest.raises(UserError, match=f"^{record}: damaged: "):
+        train(url)
+    record.unlink()
+    train(url)
+    assert [each.number for each in attempts.read_attempts(url)] == [2, 3]
+    assert look(url, goodput=True).state == "finished"
