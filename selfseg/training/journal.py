@@ -3,7 +3,8 @@
     RUN/metrics/rank_00000/00000100.jsonl     the lines from step 100 on
 
 Object stores cannot append, so a worker writes segments. A segment supersedes all lines of
-earlier ones from its first step on: after a crash, steps are taken again.
+earlier ones from its first step on: after a crash, steps are taken again. What a store that is
+away did not take is handed to the checkpoint, which is committed after it was written.
 """
 
 import json
@@ -63,12 +64,35 @@ class Journal:
         """Write the lines that wait, if any, however long the store lets wait."""
         self._write()
 
+    def unwritten(self) -> str:
+        """Return the lines that wait, in words for `write_up`; "": there are none."""
+        return json.dumps([self._url(), self._text()]) if self._lines else ""
+
     def _write(self) -> None:
         if self._lines:
-            name = f"{self._lines[0].step.number:08d}.jsonl"
-            text = "".join(json.dumps(_as_dict(line)) + "\n" for line in self._lines)
-            storage.write(storage.join(self._folder, name), text.encode())
+            storage.write(self._url(), self._text().encode())
             self._lines.clear()
+
+    def _url(self) -> str:
+        return storage.join(self._folder, f"{self._lines[0].step.number:08d}.jsonl")
+
+    def _text(self) -> str:
+        return "".join(json.dumps(_as_dict(line)) + "\n" for line in self._lines)
+
+
+def write_up(unwritten: str) -> None:
+    """Write the lines that some worker could not, unless it has written them, or more, since.
+
+    However long the store lets wait.
+    """
+    url, text = json.loads(unwritten)
+    try:
+        found = storage.read(url)
+    except storage.MissingObject:
+        found = None
+    if found is None or len(found) < len(text.encode()):
+        with suppress(storage.Conflict):  # the worker was faster
+            storage.replace(url, text.encode(), found)
 
 
 def read_lines(run_url: str) -> list[dict[str, Any]]:

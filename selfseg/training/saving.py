@@ -4,7 +4,7 @@ While a store is away the checkpoint that was begun waits for it; those that bec
 are left out, for a later one says more. The last of a run is never left out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -18,17 +18,18 @@ from selfseg.training.checkpoint import TrainingState
 class Saver:
     """Writes one checkpoint at a time, in the order in which they were begun."""
 
-    def __init__(self, write: Callable[[TrainingState], None]) -> None:
+    def __init__(self, write: Callable[[TrainingState, Sequence[str]], None]) -> None:
         """Begin with nothing to write; `write` commits a checkpoint, in a thread of its own."""
         self._write = write
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
-    def begin(self, state: TrainingState, *, must: bool = True) -> bool:
+    def begin(self, state: TrainingState, lines: Sequence[str] = (), *, must: bool = True) -> bool:
         """Copy `state` and go on; what failed of the checkpoint before is raised here.
 
         Args:
             state: the run's.
+            lines: of the workers' journals, to be written before it.
             must: wait for the checkpoint before even where that waits for a store that is away.
 
         Returns:
@@ -37,7 +38,7 @@ class Saver:
         if not must and self._pending and not self._pending.done() and storage.is_waiting():
             return False
         self.finish()
-        self._pending = self._thread.submit(self._write, _copied(state))
+        self._pending = self._thread.submit(self._write, _copied(state), lines)
         return True
 
     def finish(self) -> None:

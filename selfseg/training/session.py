@@ -139,11 +139,8 @@ def _record(
 def _save(trainee: Trainee, journal: Journal) -> float:
     """Write the journal and begin a checkpoint; return the seconds that training waited."""
     started = time.perf_counter()
-    if trainee.must_save():
-        journal.close()
-    else:
-        journal.flush()
-    trainee.save()
+    journal.flush()
+    trainee.save(journal.unwritten())
     return time.perf_counter() - started
 
 

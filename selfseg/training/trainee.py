@@ -13,6 +13,7 @@ from selfseg.contracts import FramePairs, Method
 from selfseg.training import checkpoint, retention
 from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
+from selfseg.training.journal import write_up
 from selfseg.training.ladder import Ladder
 from selfseg.training.loop import LoopConfig, Progress, Step, train
 from selfseg.training.optimisers import OptimisersConfig
@@ -147,16 +148,17 @@ class Trainee:
         step = self.progress.step
         return self._ladder.is_regular(step) or step == self._stop
 
-    def must_save(self) -> bool:
-        """Tell whether nothing comes after this checkpoint, or it is one to keep."""
-        step = self.progress.step
-        return step == self._stop or step in self._ladder.kept or self._worker.leaving
+    def save(self, unwritten: str) -> None:
+        """Begin a checkpoint, which is committed while training goes on.
 
-    def save(self) -> None:
-        """Begin a checkpoint, which is committed while training goes on."""
-        self._worker.gather("journal written")
-        step, must = self.progress.step, self.must_save()
-        if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), must=must):
+        Args:
+            unwritten: lines of this worker's journal, which are to be written before it.
+        """
+        lines = [text for text in self._worker.gather(unwritten) if text]
+        step = self.progress.step
+        # Nothing comes after it, or it is one to keep.
+        must = step == self._stop or step in self._ladder.kept or self._worker.leaving
+        if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), lines, must=must):
             self._note(f"step {step}: no checkpoint while the store is away; training goes on")
 
     def must_leave(self) -> bool:
@@ -177,8 +179,10 @@ class Trainee:
         """Wait until the checkpoint that was begun last is committed."""
         self._saver.close()
 
-    def _commit(self, state: TrainingState) -> None:
+    def _commit(self, state: TrainingState, lines: Sequence[str]) -> None:
         with self.writing.doing("checkpoint write"):
+            for text in lines:
+                write_up(text)
             checkpoint.save(self._plan.run_url, state, self._plan.record)
         if self._ladder.is_regular(state.step):
             self._ladder.tidy(state.step)

@@ -76,6 +76,25 @@ def test_a_run_trains_on_while_its_bucket_is_away_and_ends_as_if_nothing_had_bee
     assert all(torch.equal(ends[0].weights[n], ends[1].weights[n]) for n in ends[1].weights)
 
 
+def test_a_checkpoint_is_not_committed_before_the_journal_of_its_steps(prefix: str, proxy: Proxy):
+    """A kill just after the bucket is back leaves no gap: what is resumed from is told of."""
+    listener, known = Listener(), []
+
+    def go_away() -> None:
+        until(lambda: listener.checkpoints == [EVERY])
+        proxy.down = True
+
+    def come_back() -> None:
+        proxy.down = False
+        until(lambda: len(listener.checkpoints) == 2)
+        known.extend(line["step"] for line in read_lines(prefix))
+
+    train(prefix, listener, {AWAY: go_away, NOTICED: come_back})
+    assert listener.checkpoints[:2] == [EVERY, 2 * EVERY]
+    assert known == list(range(2 * EVERY))
+    assert [line["step"] for line in read_lines(prefix)] == list(range(STEPS))
+
+
 def test_a_bucket_that_never_returns_ends_the_run_in_one_line_and_it_goes_on_later(
     prefix: str, proxy: Proxy, monkeypatch
 ):

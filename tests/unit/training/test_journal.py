@@ -2,8 +2,9 @@
 
 import torch
 
+from selfseg import storage
 from selfseg.training import journal
-from selfseg.training.journal import Journal, read_lines
+from selfseg.training.journal import Journal, read_lines, write_up
 from selfseg.training.loop import Step
 
 
@@ -63,3 +64,37 @@ def test_lines_are_written_while_the_run_goes_on(tmp_path, monkeypatch):
     lines = Journal(str(tmp_path), 0, 0)
     lines.add(step(0), checkpoint_s=0.0)
     assert [line["step"] for line in read_lines(str(tmp_path))] == [0]
+
+
+def test_lines_that_a_store_did_not_take_can_be_written_by_another(tmp_path, monkeypatch):
+    run = str(tmp_path)
+    with monkeypatch.context() as outage:
+        outage.setattr(storage, "is_waiting", lambda: True)
+        lines = write(run, range(4, 7), loss=1.0, rank=1)
+        assert read_lines(run) == []
+        handed = lines.unwritten()
+    write_up(handed)
+    found = read_lines(run)
+    assert [(line["rank"], line["step"]) for line in found] == [(1, 4), (1, 5), (1, 6)]
+    lines.flush()
+    assert read_lines(run) == found
+    assert lines.unwritten() == ""
+
+
+def test_of_lines_that_two_write_the_most_stay(tmp_path, monkeypatch):
+    """The worker may have gone on; before, an answer may have been lost that said it wrote."""
+    run = str(tmp_path)
+    with monkeypatch.context() as outage:
+        outage.setattr(storage, "is_waiting", lambda: True)
+        lines = write(run, range(2), loss=1.0)
+        lost = lines.unwritten()
+        for number in (2, 3):
+            lines.add(step(number), checkpoint_s=0.0)
+        handed = lines.unwritten()
+    for told, steps in ((lost, 2), (handed, 4), (lost, 4)):
+        write_up(told)
+        assert [line["step"] for line in read_lines(run)] == list(range(steps))
+    lines.add(step(4), checkpoint_s=0.0)
+    lines.flush()
+    write_up(handed)
+    assert [line["step"] for line in read_lines(run)] == list(range(5))

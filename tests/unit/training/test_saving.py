@@ -1,6 +1,7 @@
 """Checkpoints are written beside training: of a copy, one after another, and none is lost."""
 
 import threading
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ def state(step: int, weight: torch.Tensor) -> TrainingState:
 def test_what_is_written_is_the_state_at_its_step_though_training_goes_on():
     may_write, written = threading.Event(), []
 
-    def write(saved: TrainingState) -> None:
+    def write(saved: TrainingState, lines: Sequence[str]) -> None:
+        assert not lines
         assert may_write.wait(PATIENCE_S)
         written.append(saved)
 
@@ -47,7 +49,8 @@ def test_what_is_written_is_the_state_at_its_step_though_training_goes_on():
 def test_checkpoints_are_written_one_after_another():
     steps, writing = [], threading.Lock()
 
-    def write(saved: TrainingState) -> None:
+    def write(saved: TrainingState, lines: Sequence[str]) -> None:
+        assert not lines
         assert writing.acquire(blocking=False)
         steps.append(saved.step)
         writing.release()
@@ -61,8 +64,8 @@ def test_checkpoints_are_written_one_after_another():
 
 @pytest.mark.parametrize("then", ["begin", "close"])
 def test_a_checkpoint_that_could_not_be_written_ends_the_run(then):
-    def write(saved: TrainingState) -> None:
-        del saved
+    def write(saved: TrainingState, lines: Sequence[str]) -> None:
+        del saved, lines
         raise UserError("s3://bucket/run: access denied")
 
     saver = Saver(write)
@@ -73,7 +76,7 @@ def test_a_checkpoint_that_could_not_be_written_ends_the_run(then):
 
 
 def test_there_may_be_nothing_to_write():
-    saver = Saver(lambda _: None)
+    saver = Saver(lambda *_: None)
     saver.finish()
     saver.close()
 
@@ -83,7 +86,8 @@ def test_while_a_store_is_away_a_checkpoint_is_left_out_unless_it_must_be(must, 
     monkeypatch.setattr("selfseg.storage.is_waiting", lambda: True)
     store_is_back, steps = threading.Event(), []
 
-    def write(saved: TrainingState) -> None:
+    def write(saved: TrainingState, lines: Sequence[str]) -> None:
+        assert not lines
         assert store_is_back.wait(PATIENCE_S)
         steps.append(saved.step)
 

@@ -292,8 +292,8 @@ def test_reports_tell_the_latest_terms_of_every_player(tmp_path):
     assert last.steps_per_s > 0
 
 
-def test_the_last_checkpoint_comes_after_the_last_lines(tmp_path, monkeypatch):
-    """Also where no line could be written on the way: a finished run is never gone on with."""
+def test_a_checkpoint_comes_after_the_lines_of_its_steps(tmp_path, monkeypatch):
+    """Also where no line could be written on the way: none of these steps is taken again."""
     plan = toy_plan(tmp_path)
     written: dict[int, int] = {}
     save = checkpoint.save
@@ -305,4 +305,4 @@ def test_the_last_checkpoint_comes_after_the_last_lines(tmp_path, monkeypatch):
     monkeypatch.setattr(session.Journal, "flush", lambda journal: None)
     monkeypatch.setattr(checkpoint, "save", note)
     run(plan)
-    assert written == {4: 0, 8: 0, 12: 12}
+    assert written == {4: 4, 8: 8, 12: 12}
