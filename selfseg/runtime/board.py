@@ -10,6 +10,7 @@ from ray.actor import ActorProxy
 from ray.exceptions import GetTimeoutError, RayError
 from ray.train.v2._internal.execution.context import get_train_context
 
+from selfseg import storage
 from selfseg.runtime.cluster import on_this_node
 from selfseg.runtime.metrics import publisher
 from selfseg.training.audience import Failure, Report
@@ -31,6 +32,7 @@ class Board:
         self._failure: Failure | None = None
         self._stopping = False
         self._places: dict[int, tuple[Place, float]] = {}
+        self._waiting, self._waited = set[int](), set[int]()
 
     @ray.method
     def post(self, report: Report) -> None:
@@ -38,6 +40,24 @@ class Board:
         self._reports.append(report)
         if report.steps_per_s:
             self._reached, self._reached_at = report.step, time.time()
+
+    @ray.method
+    def note_outage(self, rank: int, note: str, *, waits: bool) -> None:
+        """Hear that a worker waits for a store, or no more; only the first and the last are shown.
+
+        All workers of a large run would fill the screen.
+        """
+        others = self._waiting - {rank}
+        self._waiting = others | {rank} if waits else others
+        self._waited.add(rank)
+        if others:
+            return
+        note = f"worker {rank}: {note}"
+        if not waits:
+            among = ", ".join(map(str, sorted(self._waited)))
+            note += f"; of the workers there waited {among}" if len(self._waited) > 1 else ""
+            self._waited.clear()
+        self._reports.append(Report(0, 0, notes=(note,)))
 
     @ray.method
     def note_failure(self, cause: str) -> None:
@@ -49,6 +69,8 @@ class Board:
     def begin(self) -> Failure | None:
         """Hear that an attempt begins; return why the one before ended, if it failed."""
         self._places.clear()
+        self._waiting.clear()
+        self._waited.clear()
         failure, self._failure = self._failure, None
         return failure
 
@@ -102,7 +124,7 @@ def put_up(run_url: str) -> ActorProxy[Board]:
 
 @dataclass(frozen=True, slots=True)
 class RayAudience:
-    """Reports to the board what worker 0 says, and to Ray's metrics what every worker does."""
+    """Tells the board what worker 0 reports, and Ray's metrics what every worker does."""
 
     board: ActorProxy[Board]
     run_url: str
@@ -112,6 +134,10 @@ class RayAudience:
         publisher(self.run_url).report(report)
         if report.rank == 0:
             self.board.post.remote(report)
+
+    def outage(self, rank: int, note: str) -> None:
+        """Have it shown that any worker waits for a store, or goes on."""
+        self.board.note_outage.remote(rank, note, waits=storage.is_waiting())
 
     def saved(self, step: int) -> None:
         """Have it noted: failures before it are forgotten."""

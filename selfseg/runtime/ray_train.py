@@ -21,6 +21,7 @@ from selfseg.data.reading.order import share_of
 from selfseg.data.reading.quarantine import Quarantine
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
+from selfseg.runtime.board import RayAudience
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import Crew, launch
 from selfseg.training import attempts, checkpoint, run_folder, session, wandb_log
@@ -132,9 +133,10 @@ def train_worker(payload: dict[str, Any]) -> None:
     worker = AcceleratedWorker(config.loop.precision, must_leave=meeting.must_leave)
     torch.manual_seed(config.seed)  # the same fresh weights on every worker
     method = build_method(config.method)
-    tell = _teller(worker, payload["audience"])
+    audience: RayAudience = payload["audience"]
+    tell = _teller(worker, audience)
     storage.expect_answers()  # the command has reached collection and run
-    storage.tell_of_waiting(tell)
+    storage.tell_of_waiting(partial(audience.outage, worker.rank))
     follower = _follower(record, worker, tell) if config.data.follow else None
     quarantine = _quarantine(config, worker, tell)
     plan = Plan(
@@ -154,7 +156,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         method,
         _reader(record, config, method, worker, follower=follower, quarantine=quarantine),
         worker=worker,
-        audience=payload["audience"],
+        audience=audience,
         log=log,
         begin=partial(begin, method, config),
         courses=[course for course in (follower, quarantine) if course],
