@@ -19,14 +19,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from selfseg import storage
-from selfseg.data.format.catalogue import Catalogue, Stretch, parse_catalogue, repeated, stretches
+from selfseg.data.format.catalogue import Catalogue, Stretch, repeated, stretches
 from selfseg.data.format.damage import DamagedObject, of_shard
 from selfseg.data.format.index import IndexEntry, Span, parse_index
 from selfseg.data.format.manifest import (
     Manifest,
     ShardEntry,
     background_url,
-    catalogue_url,
     index_url,
     load_manifest,
     resolve,
@@ -34,7 +33,7 @@ from selfseg.data.format.manifest import (
 )
 from selfseg.data.format.schema import META, Meta, split_key
 from selfseg.data.reading import cache
-from selfseg.data.reading.objects import verified
+from selfseg.data.reading.objects import told_by_catalogues, verified
 from selfseg.data.reading.shards import Shard
 from selfseg.errors import UserError
 
@@ -267,9 +266,7 @@ class Collection:
 
     def _held(self) -> list[Sequence[Stretch]]:
         """Return what each shard holds: as a catalogue tells, or else its index."""
-        told: dict[str, list[Stretch]] = {}
-        for sha256 in self.manifest.catalogues:
-            told |= parse_catalogue(verified(catalogue_url(self.url, sha256), sha256))
+        told = told_by_catalogues(self.url, self.manifest.catalogues)
         untold = [shard for shard in self.manifest.shards if shard.name not in told]
         with ThreadPoolExecutor(8) as pool:
             for shard, entries in zip(untold, pool.map(self._index, untold), strict=True):

@@ -161,7 +161,7 @@ def test_a_changed_background_is_refused(tmp_path):
     write_collection(str(tmp_path), SCENES, with_backgrounds=True)
     for path in (tmp_path / "backgrounds").iterdir():
         path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"backgrounds/.*\.png: damaged: .*ingest again"):
+    with pytest.raises(UserError, match=r"backgrounds/.*\.png: damaged: .*verify --repair"):
         Collection.open(str(tmp_path)).background(0)
 
 
