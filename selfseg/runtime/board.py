@@ -42,7 +42,7 @@ class Board:
             self._reached, self._reached_at = report.step, time.time()
 
     @ray.method
-    def note_outage(self, rank: int, note: str, *, waits: bool) -> None:
+    def note_outage(self, rank: int, note: str, waits: bool) -> None:
         """Hear that a worker waits for a store, or no more; only the first and the last are shown.
 
         All workers of a large run would fill the screen.
@@ -137,7 +137,7 @@ class RayAudience:
 
     def outage(self, rank: int, note: str) -> None:
         """Have it shown that any worker waits for a store, or goes on."""
-        self.board.note_outage.remote(rank, note, waits=storage.is_waiting())
+        self.board.note_outage.remote(rank, note, storage.is_waiting())
 
     def saved(self, step: int) -> None:
         """Have it noted: failures before it are forgotten."""

@@ -104,9 +104,16 @@ def open_collection(
     url: str, gather: Callable[[str], list[str]], *, rank: int, world_size: int
 ) -> tuple[Quarantine, Callable[[int], Iterator[FramePairs]]]:
     quarantine = Quarantine(2, gather=gather, tell=lambda line: None)
-    share = {"rank": rank, "world_size": world_size}
-    opened = partial(batches, Collection.open(url), tiny.CONFIG, seed=5, quarantine=quarantine)
-    return quarantine, lambda step: opened(step=step, **share)
+    opened = partial(
+        batches,
+        Collection.open(url),
+        tiny.CONFIG,
+        seed=5,
+        rank=rank,
+        world_size=world_size,
+        quarantine=quarantine,
+    )
+    return quarantine, lambda step: opened(step=step)
 
 
 def train_on_damaged_shards(plan: Plan, url: str, notes: Path) -> None:
