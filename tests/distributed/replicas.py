@@ -1,5 +1,6 @@
 """Real processes with a gloo group between them, as Ray Train would set them up."""
 
+import json
 import multiprocessing
 import os
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from selfseg.training import session
 from selfseg.training.trainee import Plan
@@ -28,6 +31,37 @@ def train_replica(plan: Plan, *, dropout: float, descent: bool) -> None:
         audience=Listener(),
         optimisers=plain_descent(game) if descent else None,
     )
+
+
+def average_twice(result: Path, sums: Path) -> None:
+    """Average the same gradients in one bucket, then in two; worker 0 writes what came of it.
+
+    DDP has no order of the gradients before the first backward pass, and takes all together;
+    then it fills a first bucket of 1 MiB. `sums` gets both means, float "2 parameters"; `result`
+    the exchanges that each pass took.
+    """
+    exchanges: list[int] = []
+    reduce = dist.all_reduce
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        exchanges[-1] += 1
+        return reduce(*arguments, **options)
+
+    dist.all_reduce = counted
+    worker = AcceleratedWorker()
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(256, 1024), nn.Tanh(), nn.Linear(1024, 512))
+    net = worker.wrap_player(layers)
+    images = torch.randn(8, 256, generator=torch.Generator().manual_seed(worker.rank))
+    means = []
+    for _ in range(2):
+        exchanges.append(0)
+        layers.zero_grad()
+        worker.backward(net(images).square().mean())
+        means.append(parameters_to_vector(each.grad for each in layers.parameters()))
+    if worker.rank == 0:
+        result.write_text(json.dumps(exchanges))
+        torch.save(torch.stack(means), sums)
 
 
 def in_group(program: Callable[..., None], meet: Path, world_size: int, **arguments: Any) -> None:

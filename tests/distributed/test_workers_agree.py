@@ -1,7 +1,9 @@
 """Several workers do what one would, and several that were stopped what they would have done."""
 
+import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from selfseg.training import checkpoint
 from selfseg.training.journal import read_lines
 from selfseg.training.trainee import Plan
-from tests.distributed.replicas import in_group, train_replica
+from tests.distributed.replicas import average_twice, in_group, train_replica
 from tests.toy import toy_plan
 
 pytestmark = pytest.mark.distributed
@@ -58,3 +60,22 @@ def test_three_workers_that_were_stopped_end_bit_equal_to_three_that_were_not(tm
     in_group(train_replica, tmp_path / "m3", 3, plan=broken, dropout=0.5, descent=False)
     one, other = weights(whole, 6), weights(broken, 6)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def averaged_twice(folder: Path, workers: int) -> tuple[list[int], torch.Tensor]:
+    """Return how many exchanges one bucket took and two did, and what came out of each."""
+    result, sums = folder / "exchanges.json", folder / "means.pt"
+    in_group(average_twice, folder / "meet", workers, result=result, sums=sums)
+    return json.loads(result.read_text()), torch.load(sums)
+
+
+def test_two_workers_exchange_a_bucket_at_once_and_its_size_changes_no_bit(tmp_path):
+    exchanges, (one_bucket, two_buckets) = averaged_twice(tmp_path, 2)
+    assert exchanges == [1, 2]
+    assert torch.equal(one_bucket, two_buckets)
+
+
+def test_three_workers_exchange_each_gradient_and_no_bucket_changes_a_bit(tmp_path):
+    exchanges, (one_bucket, two_buckets) = averaged_twice(tmp_path, 3)
+    assert exchanges == [4, 4]
+    assert torch.equal(one_bucket, two_buckets)
