@@ -6,7 +6,6 @@ import signal
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,11 +18,12 @@ import ray.train
 from ray.actor import ActorProxy
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.redaction import redacted
+from selfseg.runtime.attempt import Trainer, in_worker
 from selfseg.runtime.beside import beside
 from selfseg.runtime.board import Board, RayAudience, RayMeeting, put_up
 from selfseg.runtime.metrics import publish_goodput
@@ -119,6 +119,7 @@ def launch(
     *,
     workers: int | Crew,
     hang_timeout_s: float,
+    loaders: bool = False,
 ) -> None:
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
@@ -132,6 +133,7 @@ def launch(
         workers: how many there are; from-to: as many as there is room for, also after some
             were lost or nodes were added.
         hang_timeout_s: when the workers' own watchdogs bark; exchanges fail only later.
+        loaders: whether each worker will have processes that load its data.
 
     Raises:
         UserError: raised by a worker, or workers were lost too often.
@@ -150,8 +152,8 @@ def launch(
     board = put_up(run_url)
     callbacks: list[UserCallback] = [_Supervisor(board)]
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
-        trainer = TorchTrainer(
-            _report_traceback(program),
+        trainer = Trainer(
+            in_worker(program, loaders=loaders),
             train_loop_config={
                 **settings,
                 "audience": RayAudience(board, run_url),
@@ -185,7 +187,7 @@ def scaling(crew: Crew, *, use_gpu: bool) -> ScalingConfig:
     return ScalingConfig(num_workers=most if fewest == most else crew, use_gpu=use_gpu)
 
 
-def _fit(trainer: TorchTrainer) -> None:
+def _fit(trainer: Trainer) -> None:
     try:
         trainer.fit()
     except ray.train.ControllerError as error:
@@ -214,23 +216,6 @@ def gpus_for(workers: int) -> bool:
             "takes one: ask for fewer, or add nodes"
         )
     return have.get("GPU", 0) >= workers
-
-
-def _report_traceback(
-    program: Callable[[dict[str, Any]], None],
-) -> Callable[[dict[str, Any]], None]:
-    """Let errors keep the worker's traceback, which pickling them would drop."""
-
-    def run(settings: dict[str, Any]) -> None:
-        try:
-            program(settings)
-        except UserError:
-            raise
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            raise
-
-    return run
 
 
 def _watch(board: ActorProxy[Board], done: threading.Event) -> None:

@@ -94,7 +94,7 @@ def train(
     }
     with attempts.command(run_url, launched):
         connect(crew[1])
-        _launch(payload, crew, config.loop.hang_timeout_s)
+        _launch(payload, crew, config)
 
 
 def _check_patience(hang_timeout_s: float) -> None:
@@ -228,9 +228,15 @@ def _open_collection(collection_url: str, begun: RunRecord | None, *, follows: b
     return Collection.open(collection_url, begun.manifest)
 
 
-def _launch(payload: dict[str, Any], crew: Crew, hang_timeout_s: float) -> None:
+def _launch(payload: dict[str, Any], crew: Crew, config: ExperimentConfig) -> None:
     try:
-        launch(train_worker, payload, workers=crew, hang_timeout_s=hang_timeout_s)
+        launch(
+            train_worker,
+            payload,
+            workers=crew,
+            hang_timeout_s=config.loop.hang_timeout_s,
+            loaders=config.data.loader_processes > 0,
+        )
     except Leaving as error:
         print(f"stopped: {error}; the same command goes on from there")  # noqa: T201
         raise SystemExit(128 + signal.SIGTERM) from None

@@ -54,14 +54,14 @@ def resident_mb():
 
 keep_freed_memory()
 before = resident_mb()
-tensor = torch.ones(25_000_000)
+tensors = [torch.ones(1_000_000) for _ in range(25)]
 held = resident_mb()
-del tensor
+del tensors
 print(held - before, resident_mb() - before)
 """
 
 
-def test_the_memory_of_a_freed_tensor_stays_with_the_process() -> None:
+def test_the_memory_of_freed_tensors_stays_with_the_process() -> None:
     # In a process of its own: what malloc is told holds until the process ends.
     run = subprocess.run(
         [sys.executable, "-c", HELD_AND_FREED], capture_output=True, text=True, check=True

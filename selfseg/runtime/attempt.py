@@ -1,0 +1,75 @@
+"""What Ray Train does at each attempt, so that the workers take their first step soon."""
+
+import gc
+import multiprocessing
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing import forkserver
+from typing import Any
+
+from ray import cloudpickle
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+from ray.train.v2.api.callback import RayTrainCallback
+
+from selfseg.errors import UserError
+
+LOADER = "selfseg.data.reading.loader"
+"""What a loader process needs; by name, for it is not to be imported here."""
+
+
+class Trainer(TorchTrainer):
+    """Ray Train's, without the actor that hands out Ray's datasets: a run has none.
+
+    At every attempt it would be a process that takes two seconds of a CPU to start.
+    """
+
+    def _create_default_callbacks(self) -> list[RayTrainCallback]:
+        callbacks = super()._create_default_callbacks()
+        return [each for each in callbacks if not isinstance(each, DatasetsCallback)]
+
+
+def in_worker(
+    program: Callable[[dict[str, Any]], None], *, loaders: bool
+) -> Callable[[dict[str, Any]], None]:
+    """Let errors keep the worker's traceback, which pickling them would drop.
+
+    Args:
+        program: what the worker does; what it needs is imported only there.
+        loaders: whether the worker will have loader processes; their server then imports what
+            they need while the worker imports what `program` needs.
+    """
+    pickled = cloudpickle.dumps(program)
+
+    def run(settings: dict[str, Any]) -> None:
+        try:
+            if loaders:
+                start_loader_server()
+            _imported(pickled)(settings)
+        except UserError:
+            raise
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            raise
+
+    return run
+
+
+def _imported(pickled: bytes) -> Callable[[dict[str, Any]], None]:
+    """Unpickle the program, which is to import what it needs."""
+    # Looking for garbage, of which imports make none, would take a fifth of their time.
+    gc.disable()
+    try:
+        return cloudpickle.loads(pickled)
+    finally:
+        gc.enable()
+
+
+def start_loader_server() -> None:
+    """Start the server that loader processes are forked from, and do not wait for it."""
+    # A process that is started first imports the main program of the one that starts it: here
+    # Ray's, which takes half a second and is of no use to a loader.
+    vars(sys.modules["__main__"]).pop("__file__", None)
+    multiprocessing.get_context("forkserver").set_forkserver_preload([LOADER])
+    forkserver.ensure_running()
