@@ -8,9 +8,9 @@ goodput     dystab_dynamic_cpu on a cluster of two nodes, saved every 10 s, one 
 recovery    the same, a worker and a node lost in turn: seconds until the next step
 checkpoint  steps beside which a checkpoint is written and steps beside which none is, in turn;
             share of the time at the recipe's own interval
-weak        one process and two, in turn, each with a thread and a batch of its own; and in two
-            processes gradients averaged as selfseg does, a bucket at a time, after the backward
-            pass and not at all, in turn: what of the exchange the backward pass hides
+weak        one process and two, in turn every few steps, each with a thread and a batch of its
+            own; and in two processes gradients averaged as selfseg does, after the backward pass
+            and not at all, in turn as well: what of the exchange the backward pass hides
 controller  what it costs one process to ask actors whether they live: for docs/scaling.md
 
 Medians count. Prints each part as it comes, then a table beside the goals; writes OUTPUT.json.
@@ -75,7 +75,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     from tools.runtime_bench import saving, steps  # noqa: PLC0415 - they import Ray, see there
 
     if "weak" in arguments.part:
-        note("weak", steps.weak_scaling(arguments.repetitions, arguments.rounds))
+        note("weak", steps.weak_scaling(arguments.rounds))
     if "checkpoint" in arguments.part:
         note("checkpoint", saving.cost_of_checkpoints(arguments.windows))
     if "controller" in arguments.part:
@@ -132,9 +132,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--part", choices=PARTS, action="append", help="repeatable (default: all)")
     parser.add_argument(
-        "--repetitions", type=int, default=5, help="of what is repeated (default: 5)"
+        "--repetitions", type=int, default=5, help="losses of each kind (default: 5)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="of each way's turns (default: 5)")
+    parser.add_argument("--rounds", type=int, default=16, help="of turns of all ways (default: 16)")
     parser.add_argument(
         "--windows", type=int, default=9, help="checkpoints that count (default: 9)"
     )

@@ -40,7 +40,7 @@ def in_worker(
         loaders: whether the worker will have loader processes; their server then imports what
             they need while the worker imports what `program` needs.
     """
-    pickled = cloudpickle.dumps(program)
+    pickled = cloudpickle.dumps(program)  # pyright: ignore[reportPrivateImportUsage] # re-exported
 
     def run(settings: dict[str, Any]) -> None:
         try:

@@ -58,7 +58,9 @@ def average_twice(result: Path, sums: Path) -> None:
         exchanges.append(0)
         layers.zero_grad()
         worker.backward(net(images).square().mean())
-        means.append(parameters_to_vector(each.grad for each in layers.parameters()))
+        means.append(
+            parameters_to_vector([p.grad for p in layers.parameters() if p.grad is not None])
+        )
     if worker.rank == 0:
         result.write_text(json.dumps(exchanges))
         torch.save(torch.stack(means), sums)

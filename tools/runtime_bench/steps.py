@@ -3,8 +3,10 @@
 import json
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, Literal, get_args
 
 import torch
@@ -30,36 +32,43 @@ RECIPES = {
     "proposal_cpu": {"method.inpainter_steps": 0, "loop.steps": 9000},
 }
 
-WARM_UP, BLOCK = 2, 4
-"""Steps that are not counted; steps before the next way's turn."""
+WARM_UP, LEAD, BLOCK = 2, 1, 4
+"""Steps that are not counted: at first, and of each turn; then those that are."""
 
-Way = Literal["each", "bucket", "after", "none"]
-"""each: each gradient by itself, as soon as its bucket is full: what selfseg does on CPUs
-bucket: a bucket at a time: torch's way
-after: each gradient, but only when the backward pass is over: nothing is hidden
+POLL_S, PATIENCE_S = 0.005, 600.0
+"""Between two looks at whose turn it is; after so long the other group has failed."""
+
+Way = Literal["ours", "after", "none"]
+"""ours: as selfseg does, each bucket as soon as it is full
+after: the same buckets, but only when the backward pass is over: nothing is hidden
 none: no exchange"""
+
+Turn = tuple[int, Way]
+"""Processes that take steps, and how they average."""
+
+TURNS: tuple[Turn, ...] = ((1, "ours"), *((2, way) for way in get_args(Way)))
+"""Of a round. The machine's speed drifts by a third within minutes, so only steps that were taken
+seconds apart are compared."""
 
 
 class Exchange:
     """Averages gradients in a way that can be changed between steps."""
 
     def __init__(self) -> None:
-        self.way: Way = "each"
+        self.way: Way = "ours"
         self._waiting: list[Tensor] = []
 
     def average(self, state: None, bucket: GradBucket) -> Future[Tensor]:
         """Answer DDP's call for a full bucket."""
         match self.way:
-            case "each":
+            case "ours":
                 return average_gradients(state, bucket)
-            case "bucket":
-                work = dist.all_reduce(bucket.buffer(), async_op=True)
-                return work.get_future().then(lambda done: done.value()[0])
             case "after":
-                self._waiting += bucket.gradients()
+                self._waiting.append(bucket.buffer())
                 if bucket.is_last():
-                    for gradient in self._waiting:
-                        dist.all_reduce(gradient)
+                    for buffer in self._waiting:
+                        dist.all_reduce(buffer)
+                        buffer.div_(dist.get_world_size())
                     self._waiting.clear()
         there: Future[Tensor] = Future()
         there.set_result(bucket.buffer())
@@ -71,10 +80,11 @@ def config_of(recipe: str) -> ExperimentConfig:
     return read_recipe(recipe).override({**RECIPES[recipe], "data.batch_size": BATCH})
 
 
-def time_steps(recipe: str, rounds: int, ways: tuple[Way, ...], result: Path) -> None:
-    """Take blocks of steps, each way in turn; worker 0 writes the seconds of each, by way.
+def take_turns(recipe: str, rounds: int, folder: Path) -> None:
+    """Take blocks of steps when it is this group's turn; worker 0 notes the seconds of each step.
 
-    A step is timed up to the next one, so all that the loop does between counts.
+    A step is timed up to the next one, so all that the loop does between counts. `folder/turn`
+    holds the number of the turn, from 0; `folder/N.json` gets its steps.
     """
     config, exchange = config_of(recipe), Exchange()
     workers.average_gradients = exchange.average
@@ -91,50 +101,85 @@ def time_steps(recipe: str, rounds: int, ways: tuple[Way, ...], result: Path) ->
         seed=config.seed,
         progress=Progress(),
     )
-    for _ in range(WARM_UP):
-        next(steps)
-    seconds: dict[Way, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
-        for way in ways:
-            exchange.way = way
-            for _ in range(BLOCK):
-                began = time.perf_counter()
-                next(steps)
-                seconds[way].append(time.perf_counter() - began)
-    if worker.rank == 0:
-        result.write_text(json.dumps(seconds))
+    for number, (processes, way) in enumerate(TURNS * rounds):
+        if processes != worker.world_size:
+            continue
+        _await_turn(folder / "turn", number, worker)
+        exchange.way = way
+        for _ in range(LEAD if number >= len(TURNS) else WARM_UP):
+            next(steps)
+        seconds = []
+        for _ in range(BLOCK):
+            began = time.perf_counter()
+            next(steps)
+            seconds.append(time.perf_counter() - began)
+        if worker.rank == 0:
+            (folder / f"{number}.json").write_text(json.dumps(seconds))
+            _pass_on(folder / "turn", number + 1)
 
 
-def measured(recipe: str, processes: int, rounds: int, ways: tuple[Way, ...]) -> dict[str, float]:
-    """Return the median seconds of a step, by way, of so many processes with a thread each."""
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder, "seconds.json")
-        in_group(
-            time_steps, Path(folder, "meet"), processes,
-            recipe=recipe, rounds=rounds, ways=ways, result=result,
-        )  # fmt: skip
-        return {way: median(times) for way, times in json.loads(result.read_text()).items()}
+def _await_turn(turn: Path, number: int, worker: AcceleratedWorker) -> None:
+    """Return in all of a group when a turn has come; nobody computes until then."""
+    deadline = time.monotonic() + PATIENCE_S
+    while worker.rank == 0 and int(turn.read_text()) != number:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"turn {number} does not come")
+        time.sleep(POLL_S)
+    worker.gather("my turn")
 
 
-def weak_scaling(repetitions: int, rounds: int) -> dict[str, Any]:
-    """Compare one process with two, each with its own batch, in turn; medians over repetitions."""
-    found: dict[str, Any] = {}
-    for recipe in RECIPES:
-        ones, twos = [], []
-        for _ in range(repetitions):
-            ones.append(measured(recipe, 1, rounds, ("each",))["each"])
-            twos.append(measured(recipe, 2, rounds, get_args(Way)))
-        two = {way: median(each[way] for each in twos) for way in get_args(Way)}
-        exposed = {way: two[way] - two["none"] for way in ("each", "bucket", "after")}
-        found[recipe] = {
-            "one_process_step_s": median(ones),
-            "two_processes_step_s": two["each"],
-            "efficiency": median(a / b["each"] for a, b in zip(ones, twos, strict=True)),
-            "efficiency_without_exchange": median(
-                a / b["none"] for a, b in zip(ones, twos, strict=True)
-            ),
-            "exposed_exchange_s": exposed,
-            "hidden_share": 1 - exposed["each"] / exposed["after"] if exposed["after"] else None,
-            "steps_s_by_way": two,
-        }
-    return found
+def _pass_on(turn: Path, number: int) -> None:
+    upcoming = turn.with_suffix(".new")
+    upcoming.write_text(str(number))
+    upcoming.replace(turn)
+
+
+def measured(recipe: str, rounds: int) -> dict[Turn, list[float]]:
+    """Return the median seconds of a step in each round, by turn; a thread for each process."""
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor() as groups:
+        folder = Path(name)
+        _pass_on(folder / "turn", 0)
+        ended = [
+            groups.submit(
+                in_group, take_turns, folder / f"meet_{processes}", processes,
+                recipe=recipe, rounds=rounds, folder=folder,
+            )
+            for processes in (1, 2)
+        ]  # fmt: skip
+        for each in ended:
+            each.result()
+        medians = [
+            median(json.loads((folder / f"{number}.json").read_text()))
+            for number in range(len(TURNS) * rounds)
+        ]
+    return {turn: medians[index :: len(TURNS)] for index, turn in enumerate(TURNS)}
+
+
+def weak_scaling(rounds: int, recipes: Sequence[str] = tuple(RECIPES)) -> dict[str, Any]:
+    """Compare one process with two, each with its own batch, in turn; medians over rounds."""
+    return {recipe: _compared(measured(recipe, rounds)) for recipe in recipes}
+
+
+def _compared(found: dict[Turn, list[float]]) -> dict[str, Any]:
+    """Compare steps of the same round; medians over all rounds but the first, which warms up."""
+    one, ours, after, none = (found[turn][1:] for turn in TURNS)
+    efficiencies = _ratios(one, ours)
+    exposed = {"ours": _excess(ours, none), "after": _excess(after, none)}
+    return {
+        "rounds": len(ours),
+        "one_process_step_s": median(one),
+        "two_processes_step_s": median(ours),
+        "efficiency": median(efficiencies),
+        "efficiency_quartiles": quantiles(efficiencies)[::2],
+        "efficiency_without_exchange": median(_ratios(one, none)),
+        "exposed_exchange_s": exposed,
+        "hidden_share": 1 - exposed["ours"] / exposed["after"] if exposed["after"] else None,
+    }
+
+
+def _ratios(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [a / b for a, b in zip(ones, others, strict=True)]
+
+
+def _excess(ones: Sequence[float], others: Sequence[float]) -> float:
+    return median(a - b for a, b in zip(ones, others, strict=True))
