@@ -115,7 +115,9 @@ def table(results: dict[str, Any]) -> str:
         rows.append((f"checkpoints, {recipe}", f"{100 * found['share_of_time']:.3f} %", "< 1 %"))
     for recipe, found in results.get("weak", {}).items():
         rows.append((f"two processes, {recipe}", f"{found['efficiency']:.3f}", ">= 0.9"))
-        rows.append((f"exchange hidden, {recipe}", f"{100 * found['hidden_share']:.0f} %", "> 0"))
+        hidden = found["hidden_share"]
+        shown = "lost in noise" if hidden is None else f"{100 * hidden:.0f} %"
+        rows.append((f"exchange hidden, {recipe}", shown, "> 0"))
     if found := results.get("controller"):
         rows.append(("an answer costs the controller", f"{1e6 * found['poll_s']:.0f} us", ""))
     lines = [("", "measured", "to reach"), ("---", "---:", "---:"), *rows]

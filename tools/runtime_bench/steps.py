@@ -173,7 +173,8 @@ def _compared(found: dict[Turn, list[float]]) -> dict[str, Any]:
         "efficiency_quartiles": quantiles(efficiencies)[::2],
         "efficiency_without_exchange": median(_ratios(one, none)),
         "exposed_exchange_s": exposed,
-        "hidden_share": 1 - exposed["ours"] / exposed["after"] if exposed["after"] else None,
+        # Nothing can be said where even a whole exchange is lost in the noise.
+        "hidden_share": 1 - exposed["ours"] / exposed["after"] if exposed["after"] > 0 else None,
     }
 
 
