@@ -1,6 +1,5 @@
 """What the training loop asks of the process it runs in, and accelerate's answer to it."""
 
-import ctypes
 import hashlib
 import os
 import warnings
@@ -22,9 +21,6 @@ from selfseg.errors import UsageError
 from selfseg.training.watchdog import Whereabouts
 
 Precision = Literal["no", "bf16", "fp16"]
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-"""Parameters of glibc's mallopt(3)."""
 
 MOST_WITHOUT_ORDER = 2
 """Workers whose sum is the same in any order, to the last bit."""
@@ -242,17 +238,4 @@ def set_up_process(threads: int | None, *, local_world_size: int = 1, helpers: i
         deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] # set through the module's class
         # oneDNN says once a process that it has nothing to offer here.
         warnings.filterwarnings("ignore", message=".*does not have a deterministic.*")
-    keep_freed_memory()
     return chosen
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what is freed, instead of asking the kernel anew for every large tensor.
-
-    A step frees and takes hundreds of tensors of megabytes; each would be mapped, filled with
-    zeros page by page, and unmapped. Elsewhere than with glibc nothing happens.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)

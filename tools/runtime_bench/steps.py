@@ -1,6 +1,7 @@
 """Steps of a recipe in bare processes: how two share the machine, and what averaging costs them."""
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportU
 from torch.futures import Future
 
 from selfseg.experiment import ExperimentConfig, build_method, read_recipe
+from selfseg.runtime.cluster import KEEP_MEMORY
 from selfseg.training import worker as workers
 from selfseg.training.loop import Progress, train
 from selfseg.training.optimisers import build_optimisers
@@ -157,6 +159,7 @@ def measured(recipe: str, rounds: int) -> dict[Turn, list[float]]:
 
 def weak_scaling(rounds: int, recipes: Sequence[str] = tuple(RECIPES)) -> dict[str, Any]:
     """Compare one process with two, each with its own batch, in turn; medians over rounds."""
+    os.environ.update(KEEP_MEMORY)
     return {recipe: _compared(measured(recipe, rounds)) for recipe in recipes}
 
 
