@@ -51,9 +51,7 @@ def add_inference_options(command: argparse.ArgumentParser) -> None:
     """Declare what prediction and scoring have in common."""
     command.add_argument("--crf", action="store_true", help="refine masks by a dense CRF")
     command.add_argument(
-        "--augment",
-        action="store_true",
-        help="average over crops or shifts, and mirror images: slower",
+        "--augment", action="store_true", help="average over crops and mirror images: slower"
     )
     command.add_argument(
         "--gaps", type=gaps, metavar="1,2,3", help="frames between the ends of a motion"

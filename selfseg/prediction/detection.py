@@ -12,7 +12,6 @@ from selfseg.contracts import Detections, Detector
 from selfseg.data.reading.pairs import WHOLE_FRAME, on_grid, still_pair
 from selfseg.errors import UsageError
 from selfseg.evaluation.boxes import Box
-from selfseg.prediction.augmentation import detect_augmented
 from selfseg.prediction.segment import Masked, ModelSegmenter, Segmenter
 from selfseg.prediction.sources import Preparation, Source, SourceFrame
 
@@ -28,7 +27,6 @@ class DetectorSegmenter:
 
     grid: rows and columns that it looks at; None: the frame as large as it is at hand
     objects: at most so many are looked for in a frame
-    augment: whether a frame is searched several times, mirrored and shifted
     """
 
     detector: Detector
@@ -36,7 +34,6 @@ class DetectorSegmenter:
     device: torch.device
     grid: tuple[int, int] | None
     objects: int = 1
-    augment: bool = False
 
     def check(self, sources: Iterable[Source]) -> None:
         """Take anything."""
@@ -60,11 +57,7 @@ class DetectorSegmenter:
 
     @torch.inference_mode()
     def _detect(self, image: Float[Tensor, "3 h w"]) -> Detections:
-        image = image.to(self.device)
-        if self.augment:
-            found = detect_augmented(self.detector, image, objects=self.objects)
-        else:
-            found = self.detector.detect(image, objects=self.objects)
+        found = self.detector.detect(image.to(self.device), objects=self.objects)
         return Detections(**{part.name: getattr(found, part.name).cpu() for part in fields(found)})
 
 
@@ -90,15 +83,13 @@ def object_segmenter(
         return segmenter
     if objects is not None and objects < 1:
         raise UsageError(f"--objects {objects}: must be 1 or more")
+    if segmenter.crops != (WHOLE_FRAME,):
+        raise UsageError(
+            f"--augment: {model.url} looks for objects in whole frames alone; leave it out"
+        )
     data = model.config.data
-    return DetectorSegmenter(
-        detector,
-        segmenter.preparation,
-        segmenter.device,
-        (data.height, data.width),
-        objects or 1,
-        augment=segmenter.crops != (WHOLE_FRAME,),
-    )
+    grid = (data.height, data.width)
+    return DetectorSegmenter(detector, segmenter.preparation, segmenter.device, grid, objects or 1)
 
 
 def looked_at(segmenter: Segmenter, source: Source) -> Iterator[Looked]:

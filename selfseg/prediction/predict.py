@@ -78,7 +78,7 @@ def predict(
         output: folder or s3:// URL; empty, new, or of earlier predictions, which are replaced.
         gaps: frames between the ends of a motion; None for those the model was trained on.
         view: what the model looks at; None for what its method calls best, and a still's image.
-        augment: average over crops (objects one by one: over shifts) and mirror images.
+        augment: average over crops and mirror images of each frame.
         crf: refine masks by the dense CRF.
         threshold: above which value of its masks the model means foreground, between 0 and 1.
         objects: how many to find in a frame, at most; None: one, if the method finds objects.

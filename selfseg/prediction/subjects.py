@@ -29,7 +29,7 @@ class Subject:
     weights: of the supervised baseline
     gaps: frames between the ends of a motion; None for what the checkpoint was trained on
     view: what a checkpoint looks at; None for what its method calls best
-    augment: whether what a checkpoint says of crops or shifts, and of mirror images, is averaged
+    augment: whether a checkpoint's masks are averaged over crops and mirror images
     crf: whether masks are refined by the dense CRF
     device: where the model computes
     name: what tables call it; None for what a URL or a baseline is called
@@ -100,5 +100,5 @@ class Subject:
         name = self.name or self.baseline or str(self.checkpoint).rstrip("/").rpartition("/")[2]
         if self.baseline == SUPERVISED:
             name = f"{name} (supervised)"
-        done = [" + augmented"] * (self.augment and not self.baseline) + [" + CRF"] * self.crf
+        done = [" + crops"] * (self.augment and not self.baseline) + [" + CRF"] * self.crf
         return "".join([name, *done])

@@ -209,7 +209,7 @@ def _treatment(evaluation: Mapping[str, Any]) -> str:
     gaps = evaluation.get("gaps")
     parts = [
         f"gaps {wording.setting(gaps)}" if gaps else "",
-        "augmented" if evaluation.get("augment") else "",
+        "crops" if evaluation.get("augment") else "",
         "CRF" if evaluation.get("crf") else "",
     ]
     return " + ".join(filter(None, parts)) or UNTREATED

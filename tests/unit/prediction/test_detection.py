@@ -14,7 +14,6 @@ from selfseg.cli import main
 from selfseg.data.format.settings import IngestSettings
 from selfseg.errors import UsageError
 from selfseg.evaluation.thresholds import Thresholds
-from selfseg.ops.masks import bounding_box
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.detection import DetectorSegmenter, object_segmenter
 from selfseg.prediction.evaluate import evaluate, record, with_thresholds
@@ -166,16 +165,8 @@ def test_what_a_method_cannot_do_is_told():
     detector = model_segmenter(model_of(BrightObjects()), gaps=None, device=CPU)
     with pytest.raises(UsageError, match="--objects 0: must be 1 or more"):
         object_segmenter(detector, objects=0)
-
-
-def test_augmented_a_detector_sees_each_frame_ten_times(benchmark):
-    method = BrightObjects()
-    segmenter = segmenter_of(method, augment=True)
-    frame, found = next(segmenter.found(benchmark.sources[0]))
-    assert method.looked_at == [(3, 96, 128)] * 10
-    assert found.confidence.tolist() == pytest.approx([1])
-    there = torch.tensor(bounding_box(frame.truth)) / torch.tensor([128, 96, 128, 96])
-    assert torch.allclose(found.boxes[0], there, atol=0.02)
+    with pytest.raises(UsageError, match=r"--augment: runs/test.* in whole frames alone"):
+        segmenter_of(BrightObjects(), augment=True)
 
 
 @pytest.mark.slow

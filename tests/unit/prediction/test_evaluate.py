@@ -219,9 +219,7 @@ def test_scores_with_long_titles_do_not_replace_each_other(tmp_path):
     checkpoint.mkdir(parents=True)
     (checkpoint / "COMMIT.json").write_text("{}")
     benchmark = "davis17 val-unsupervised, 3 of 30, every 10"
-    titles = [
-        f"bootstrap_round_{n} static + augmented{crf}" for n in (1, 2) for crf in ("", " + CRF")
-    ]
+    titles = [f"bootstrap_round_{n} static + crops{crf}" for n in (1, 2) for crf in ("", " + CRF")]
     urls = keep(str(checkpoint), [{"title": t, "benchmark": benchmark} for t in titles])
     assert len(set(urls)) == 4
 
