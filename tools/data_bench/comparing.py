@@ -1,6 +1,7 @@
 """All libraries in turn, repetition after repetition."""
 
 import json
+import os
 import subprocess
 import sys
 from collections import defaultdict
@@ -16,6 +17,8 @@ from data_bench.bucket import Bucket, buckets
 from data_bench.frames import make_frames
 from data_bench.reading import BATCH, Reading
 
+from selfseg.runtime.cluster import KEEP_MEMORY
+
 LIBRARIES = {
     "selfseg": "selfseg_shards",
     "webdataset": "webdataset_tars",
@@ -27,6 +30,9 @@ LIBRARIES = {
 
 OURS = "selfseg"
 """Reads with its checks on, as in training, wherever it is not said otherwise."""
+
+KEEPS_MEMORY = {OURS, "memory"}
+"""Run as selfseg starts its workers; the reference too, or it would be none for selfseg."""
 
 PROCESSES = (0, 1, 2)
 
@@ -81,10 +87,11 @@ class Results:
 class Host:
     """A process that has imported a library and measures it; see `data_bench.measuring`."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, library: str) -> None:
         """Start it; it imports while others do."""
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), "--serve", module],
+            [sys.executable, str(PROGRAM), "--serve", LIBRARIES[library]],
+            env=os.environ | (KEEP_MEMORY if library in KEEPS_MEMORY else {}),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -115,8 +122,8 @@ class Comparison:
     def run(self) -> Results:
         """Measure everything, as often as is planned."""
         with ExitStack() as running:
-            for library, module in LIBRARIES.items():
-                self._hosts[library] = host = Host(module)
+            for library in LIBRARIES:
+                self._hosts[library] = host = Host(library)
                 running.callback(host.close)
             for library in LIBRARIES:
                 self._pauses[library] = self._ask("pause", library, after=self.plan.middle)
