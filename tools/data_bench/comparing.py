@@ -31,9 +31,6 @@ LIBRARIES = {
 OURS = "selfseg"
 """Reads with its checks on, as in training, wherever it is not said otherwise."""
 
-KEEPS_MEMORY = {OURS, "memory"}
-"""Run as selfseg starts its workers; the reference too, or it would be none for selfseg."""
-
 PROCESSES = (0, 1, 2)
 
 PROGRAM = Path(__file__).parent.parent / "bench_data.py"
@@ -91,7 +88,7 @@ class Host:
         """Start it; it imports while others do."""
         self._process = subprocess.Popen(
             [sys.executable, str(PROGRAM), "--serve", LIBRARIES[library]],
-            env=os.environ | (KEEP_MEMORY if library in KEEPS_MEMORY else {}),
+            env=os.environ | KEEP_MEMORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
