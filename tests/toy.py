@@ -154,6 +154,9 @@ class Listener:
     def report(self, report: Report) -> None:
         self.reports.append(report)
 
+    def outage(self, rank: int, note: str) -> None:
+        self.reports.append(Report(0, 0, notes=(f"worker {rank}: {note}",)))
+
     def saved(self, step: int) -> None:
         self.checkpoints.append(step)
 

@@ -21,8 +21,12 @@ FORBIDDEN = {
 }  # fmt: skip
 UNPACKING = {"extract", "extractall"}
 
-# Ray Tune's note of why one of our own trials failed, in a folder of this machine.
-ALLOWED = {("selfseg/runtime/sweep.py", "cloudpickle.loads")}
+ALLOWED = {
+    # Ray Tune's note of why one of our own trials failed, in a folder of this machine.
+    ("selfseg/runtime/sweep.py", "cloudpickle.loads"),
+    # The worker's program, which Ray brings from the command as it brings all that it runs.
+    ("selfseg/runtime/attempt.py", "cloudpickle.loads"),
+}
 
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:
