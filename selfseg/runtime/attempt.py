@@ -1,11 +1,9 @@
 """What Ray Train does at each attempt, so that the workers take their first step soon."""
 
 import gc
-import multiprocessing
 import sys
 import traceback
 from collections.abc import Callable
-from multiprocessing import forkserver
 from typing import Any
 
 from ray import cloudpickle
@@ -13,10 +11,8 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2.api.callback import RayTrainCallback
 
+from selfseg.data.reading import server
 from selfseg.errors import UserError
-
-LOADER = "selfseg.data.reading.loader"
-"""What a loader process needs; by name, for it is not to be imported here."""
 
 
 class Trainer(TorchTrainer):
@@ -71,5 +67,4 @@ def start_loader_server() -> None:
     # A process that is started first imports the main program of the one that starts it: here
     # Ray's, which takes half a second and is of no use to a loader.
     vars(sys.modules["__main__"]).pop("__file__", None)
-    multiprocessing.get_context("forkserver").set_forkserver_preload([LOADER])
-    forkserver.ensure_running()
+    server.start()

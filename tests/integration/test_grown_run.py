@@ -55,7 +55,7 @@ def in_this_process(monkeypatch):
 
     listener = Listener()
 
-    def work(payload, crew, hang_timeout_s):
+    def work(payload, crew, config):
         assert crew == (1, 1)
         ray_train.train_worker({**payload, "audience": listener, "meeting": Alone()})
 

@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.context import BaseContext
 
 import cv2
 import torch
@@ -22,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import load_manifest
+from selfseg.data.reading import server
 from selfseg.data.reading.augment import draw_pair
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.course import Segment, segment_after, segments
@@ -230,7 +230,7 @@ def _prepared(dataset: _Batches, step: int) -> Generator["FramePairs | UserError
         batch_size=None,
         sampler=range(step, LAST_STEP),
         num_workers=processes,
-        multiprocessing_context=_context(),
+        multiprocessing_context=server.context(),
         worker_init_fn=partial(_begin, dict(os.environ)),
         # The loader draws a seed that nothing here uses; it must not come from the generator
         # whose state a resumed run restores.
@@ -251,17 +251,6 @@ def _checked(batch: FramePairs | UserError) -> FramePairs:
     if isinstance(batch, UserError):
         raise batch
     return batch
-
-
-def _context() -> BaseContext:
-    """Start loader processes from a server without threads.
-
-    A plain fork would copy locks that threads of gloo, boto3 or Ray hold. The server imports
-    what a loader process needs once, so that further ones start at once.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__])
-    return context
 
 
 def _begin(environment: Mapping[str, str], _process: int) -> None:

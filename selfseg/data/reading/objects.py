@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from selfseg import storage
 from selfseg.data.format.catalogue import Stretch, parse_catalogue
@@ -21,19 +21,14 @@ def verified(url: str, sha256: str) -> bytes:
         MissingObject: it is gone.
     """
     try:
-        data = storage.read(_local(url, sha256))
-        if hashlib.sha256(data).hexdigest() != sha256 and storage.is_remote(url):
-            cache.drop(sha256)
-            data = storage.read(_local(url, sha256))
+        for data in _copies(url, sha256):
+            if hashlib.sha256(data).hexdigest() == sha256:
+                return data
     except storage.MissingObject as error:
         raise storage.MissingObject(f"{error}: the manifest names it; {REMEDY}") from None
     except DamagedObject:
-        data = b""
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise DamagedObject(
-            f"{url}: damaged: its content does not match the manifest; {REMEDY}"
-        ) from None
-    return data
+        pass
+    raise DamagedObject(f"{url}: damaged: its content does not match the manifest; {REMEDY}")
 
 
 def told_by_catalogues(collection: str, catalogues: Iterable[str]) -> dict[str, list[Stretch]]:
@@ -52,5 +47,11 @@ def told_by_catalogues(collection: str, catalogues: Iterable[str]) -> dict[str, 
     return told
 
 
-def _local(url: str, sha256: str) -> str:
-    return str(cache.fetch(url, sha256)) if storage.is_remote(url) else url
+def _copies(url: str, sha256: str) -> Iterator[bytes]:
+    """Yield an object; if it is remote, what this machine has of it, and then what comes anew."""
+    if not storage.is_remote(url):
+        yield storage.read(url)
+        return
+    yield storage.read(str(cache.fetch(url, sha256)))
+    cache.drop(sha256)
+    yield storage.read(str(cache.fetch(url, sha256)))

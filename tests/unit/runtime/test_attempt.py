@@ -10,7 +10,8 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 
 from selfseg.data.reading import loader
-from selfseg.runtime.attempt import LOADER, Trainer, in_worker
+from selfseg.data.reading.server import LOADER
+from selfseg.runtime.attempt import Trainer, in_worker
 
 
 def callbacks(kind: type[TorchTrainer]) -> list[type[Any]]:
@@ -57,7 +58,7 @@ if __name__ == "__main__":
     start_loader_server()
     server = forkserver._forkserver._forkserver_pid
     from selfseg.data.reading import loader
-    process = loader._context().Process(target=print)
+    process = loader.server.context().Process(target=print)
     process.start()
     process.join()
     assert process.exitcode == 0
