@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import lineage
 from selfseg.data.format.schema import IMAGE
@@ -357,3 +358,14 @@ def test_what_is_not_verified_is_learned_from_as_it_is(tmp_path):
         train(tmp_path / "strict", url)
     train(tmp_path / "trusting", url, CONFIG.override({"data.verify": False}))
     assert checkpoint.resolve(str(tmp_path / "trusting")).endswith(f"{STEPS:08d}")
+
+
+def test_an_outage_that_a_worker_meets_is_told(tmp_path, monkeypatch, in_this_process):
+    url = str(tmp_path / "c")
+    write_collection(url, FEW, gaps=(1,))
+    told: list[Any] = []
+    monkeypatch.setattr(storage, "tell_of_waiting", told.append)
+    train(tmp_path / "run", url)
+    (tell,) = told
+    tell("the store is away")
+    assert in_this_process.notes()[-1] == "worker 0: the store is away"

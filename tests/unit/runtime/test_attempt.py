@@ -58,7 +58,9 @@ if __name__ == "__main__":
     start_loader_server()
     server = forkserver._forkserver._forkserver_pid
     from selfseg.data.reading import loader
-    process = loader.server.context().Process(target=print)
+    # It is there without an import: the server, which was started before, has it.
+    look = f"import sys; sys.exit({loader.__name__!r} not in sys.modules)"
+    process = loader.server.context().Process(target=exec, args=(look,))
     process.start()
     process.join()
     assert process.exitcode == 0

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from selfseg.errors import UserError
 from selfseg.runtime import metrics
 from selfseg.runtime.metrics import publisher
 from selfseg.training.audience import Report
@@ -71,3 +73,26 @@ def test_steps_skipped_before_a_restart_are_not_counted_again(shown):
     ours.report(Report(0, 0, notes=("a note alone says nothing of steps",)))
     ours.report(Report(10, 100, skipped=6, rank=1))
     assert shown["selfseg_skipped_steps_total"] == {("run",): 6 - 3}
+
+
+def test_a_journal_that_is_damaged_for_a_while_does_not_end_the_watch(shown, monkeypatch):
+    looks = iter([UserError("attempts/0001.json: damaged"), SimpleNamespace(share=0.5)])
+
+    class TwoLooks:
+        """Never done before both were taken."""
+
+        left = 2
+
+        def wait(self, pause_s: float) -> bool:
+            self.left -= 1
+            return self.left < 0
+
+    def look(run_url: str) -> Any:
+        found = next(looks)
+        if isinstance(found, UserError):
+            raise found
+        return found
+
+    monkeypatch.setattr(metrics, "read_goodput", look)
+    metrics.publish_goodput("runs/night", TwoLooks())  # pyright: ignore[reportArgumentType] # no event
+    assert shown["selfseg_goodput"] == {("night",): 0.5}
