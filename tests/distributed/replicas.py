@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from selfseg.training import session
 from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 from tests.toy import Game, Listener, plain_descent, toy_batches
+
+LIMIT_S = 300
+"""For all that a group does, which is seconds where nobody else needs the machine."""
 
 
 def train_replica(plan: Plan, *, dropout: float, descent: bool) -> None:
@@ -67,7 +71,7 @@ def average_twice(result: Path, sums: Path) -> None:
 
 
 def in_group(program: Callable[..., None], meet: Path, world_size: int, **arguments: Any) -> None:
-    """Run `program` in `world_size` processes; fails if one of them does."""
+    """Run `program` in `world_size` processes; fails if one of them does, or hangs."""
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_replica, args=(rank, world_size, meet, program, arguments))
@@ -75,9 +79,13 @@ def in_group(program: Callable[..., None], meet: Path, world_size: int, **argume
     ]
     for process in processes:
         process.start()
+    deadline = time.monotonic() + LIMIT_S
     for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * world_size
+        process.join(max(0, deadline - time.monotonic()))
+    ended = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+    assert ended == [0] * world_size
 
 
 def _replica(
