@@ -19,12 +19,12 @@ def detect(
     """Find at most `objects` boxes, the most confident first, and outline what is in them.
 
     Each draw takes the most probable cell that is left, and with it all cells whose boxes overlap
-    its box: they speak of the same object, and their probabilities add up to its confidence.
+    its box: they speak of the same object. Its box is the mean of theirs, by probability, which is
+    what draws from p would give on average, and their probabilities add up to its confidence.
     """
     proposals = proposer.propose(image.unsqueeze(0))
-    cells, confidence = distinct(proposals, config.overlap)
-    cells, confidence = cells[:objects], confidence[:objects]
-    boxes = proposals.boxes[0, cells]
+    cells, boxes, confidence = distinct(proposals, config.overlap)
+    cells, boxes, confidence = cells[:objects], boxes[:objects], confidence[:objects]
     each = image.expand(len(cells), -1, -1, -1)
     height, width = image.shape[-2:]
     mask = decode(proposer.autoencoder, each, boxes, config.autoencoder).mask
@@ -42,8 +42,10 @@ def detect(
 
 def distinct(
     proposals: Proposals, overlap: float
-) -> tuple[Int64[Tensor, " k"], Float[Tensor, " k"]]:
-    """Return cells of one image whose boxes do not overlap, and the probability each stands for.
+) -> tuple[Int64[Tensor, " k"], Float[Tensor, "k 4"], Float[Tensor, " k"]]:
+    """Return cells of one image whose boxes do not overlap, and what each stands for.
+
+    That is the mean box of all that speak of the same object, and their probability.
 
     Neighbouring cells often propose the same box, and share its probability; so the object with
     most of it in all comes first, not the cell.
@@ -54,10 +56,13 @@ def distinct(
     """
     # A cell that is never drawn has a box that nobody trained.
     drawn = proposals.probability[0].nonzero()[:, 0]
-    probability, boxes = proposals.probability[0, drawn], corners(proposals.boxes[0, drawn])
-    kept = nms(boxes, probability, overlap)
+    probability, boxes = proposals.probability[0, drawn], proposals.boxes[0, drawn]
+    reach = corners(boxes)
+    kept = nms(reach, probability, overlap)
     # A box that overlaps several kept ones speaks for the one that it overlaps most.
-    owner = box_iou(boxes, boxes[kept]).argmax(1)
+    owner = box_iou(reach, reach[kept]).argmax(1)
     confidence = torch.zeros_like(probability[kept]).index_add(0, owner, probability)
+    weight = (probability / confidence[owner]).unsqueeze(1)
+    mean = torch.zeros_like(boxes[kept]).index_add(0, owner, weight * boxes)
     order = confidence.argsort(descending=True, stable=True)
-    return drawn[kept[order]], confidence[order]
+    return drawn[kept[order]], mean[order], confidence[order]
