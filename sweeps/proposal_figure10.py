@@ -32,6 +32,9 @@ VARIANTS = {
 }
 """Recipes (a) to (f)."""
 
+NO_EXTENT = {"method.extent_weight": 0, "method.outline_weight": 0}
+"""The figure is about what O and G alone make of boxes."""
+
 EPSILONS = (0.05, 0.1, 0.25, 0.5)
 """Shares of uniform draws besides the recipe's own; the paper names the term, not its value."""
 
@@ -39,12 +42,14 @@ EPSILONS = (0.05, 0.1, 0.25, 0.5)
 def sweep(size: Size) -> Sweep:
     """Return the sweep."""
     ending = "_cpu" if size == "cpu" else ""
-    variants = [Cell({"variant": name}, recipe + ending) for name, recipe in VARIANTS.items()]
+    variants = [
+        Cell({"variant": name}, recipe + ending, NO_EXTENT) for name, recipe in VARIANTS.items()
+    ]
     epsilons = [
         Cell(
             {"variant": "importance", "epsilon": str(value)},
             f"proposal{ending}",
-            {"method.exploration": value},
+            {"method.exploration": value, **NO_EXTENT},
         )
         for value in EPSILONS
     ]

@@ -54,6 +54,8 @@ TERMS = {
     "crop": "how far what S shows in the box is off, with no mask; only in the warm-up",
     "image_inpainter_error": "how badly I guesses the drawn box from around it; D seeks it high",
     "flow_inpainter_error": "how badly I_f does; D seeks it high, too",
+    "extent": "how much of what I_f cannot guess lies in the box, per area; higher is better",
+    "outline": "the same of the mask",
     "side": "mean side of the drawn boxes, share of the frame's",
     "peak": "probability of the most probable cell",
     "loss": "what the player minimises",

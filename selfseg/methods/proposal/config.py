@@ -216,6 +216,23 @@ class ProposalConfig(Config):
     centre_weight: NonNegativeFloat = 0.0
     """Weight of the squared distance between the boxes' mean centre and the image's."""
 
+    extent_weight: NonNegativeFloat = 0.0
+    """Weight of how much a box holds, per area, of the flow that I_f cannot explain."""
+
+    extent_share: Share = 0.15
+    """How much of that a box's edge must meet to be moved outwards; 0.5: as much, along all of the
+    edge, as there is within the box on average."""
+
+    outline_weight: NonNegativeFloat = 0.0
+    """Weight of how much a mask holds, per area, of the same."""
+
+    outline_share: Share = 0.3
+    """How much of it a pixel must hold to be the object's; 0.5: as much as the mask's do on
+    average."""
+
+    surroundings: PositiveFloat = 1.5
+    """Side of the hole that both are measured in, in sides of the box."""
+
     warmup_steps: NonNegativeInt = 0
     """Steps in which O does not move boxes, and at the end of which the mask prior comes in."""
 
@@ -229,6 +246,9 @@ class ProposalConfig(Config):
     def _looks_at_flow_it_can_inpaint(self) -> "ProposalConfig":
         if self.flow_weight and self.inpainters.flow_widths is None:
             raise ValueError("flow_weight needs inpainters.flow_widths, or set it to 0")
+        for name in ("extent_weight", "outline_weight"):
+            if getattr(self, name) and (not self.flow_weight or self.background == "known"):
+                raise ValueError(f"{name} needs G in the flow: set {name} = 0")
         return self
 
     @model_validator(mode="after")

@@ -20,12 +20,14 @@ class Decoded:
 
     crop: the box's content, as S is to show it
     shown: S's foreground in the crop
+    outlined: S's mask in the crop, [0, 1]; its largest pixel is 1
     foreground: the same on the whole image; beyond the box its outermost pixels
     mask: T^-1(S), [0, 1], 0 beyond the box; its largest pixel is 1
     """
 
     crop: Float[Tensor, "n 3 s s"]
     shown: Float[Tensor, "n 3 s s"]
+    outlined: Float[Tensor, "n 1 s s"]
     foreground: Float[Tensor, "n 3 h w"]
     mask: Float[Tensor, "n 1 h w"]
 
@@ -43,12 +45,14 @@ def decode(
     # Grey where the bump is 0, and nothing of the image.
     shown, logit = autoencoder(COLOUR_MEAN + weight * (content - COLOUR_MEAN))
     mask = LEAST_MASK + (1 - LEAST_MASK) * logit.float().sigmoid()
+    outlined = _brightest_is_one(mask * weight)
     height, width = image.shape[-2:]
     return Decoded(
         content,
         shown.float(),
+        outlined,
         paste(shown.float(), boxes, height, width, beyond="border"),
-        _pasted(mask * weight, boxes, height, width),
+        _pasted(outlined, boxes, height, width),
     )
 
 
@@ -57,7 +61,7 @@ def bumps(
 ) -> Float[Tensor, "n 1 {height} {width}"]:
     """Return the masks that boxes have if S tells nothing: the bump alone."""
     bump = focal_bump(config.side, boxes.device).expand(len(boxes), -1, -1, -1)
-    return _pasted(bump, boxes, height, width)
+    return _pasted(_brightest_is_one(bump), boxes, height, width)
 
 
 def focal_bump(side: int, device: torch.device) -> Float[Tensor, "1 1 {side} {side}"]:
@@ -75,7 +79,7 @@ def focal_bump(side: int, device: torch.device) -> Float[Tensor, "1 1 {side} {si
 
 
 def _pasted(mask: Tensor, boxes: Tensor, height: int, width: int) -> Tensor:
-    return _brightest_is_one(paste(_brightest_is_one(mask), boxes, height, width))
+    return _brightest_is_one(paste(mask, boxes, height, width))
 
 
 def _brightest_is_one(mask: Tensor) -> Tensor:

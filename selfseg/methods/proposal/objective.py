@@ -66,6 +66,24 @@ def hole_error(
     return (error * hole).sum((1, 2, 3)) / area
 
 
+def extent(membership: Mask, error: Mask, *, share: float) -> Float[Tensor, " n"]:
+    """Return how much more than `share` of what nobody can explain lies in a region, per area.
+
+    It grows where it meets more than that, and shrinks where it meets less; at the optimum it is
+    the object's own. Ours; in the paper nothing but O knows where an object ends.
+
+    Args:
+        membership: in the region, a box or a mask; it alone gets a gradient.
+        error: of an inpainter whose hole is larger than the region, squared, in any unit.
+        share: 0.5 is what a pixel holds whose error is the region's mean, 1 what is far above it.
+    """
+    inside, error = membership.detach(), error.detach()
+    area = inside.sum((1, 2, 3), keepdim=True).clamp_min(1)
+    usual = (inside * error).sum((1, 2, 3), keepdim=True) / area
+    held = error / (error + usual).clamp_min(LEAST_DEVIATION)
+    return (membership * (held - share) / area).sum((1, 2, 3))
+
+
 def advantage(reward: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Measure each reward against the batch's others: how many of their deviations above the mean.
 

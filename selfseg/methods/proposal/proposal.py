@@ -22,6 +22,7 @@ from selfseg.methods.proposal.objective import (
     advantage,
     box_prior,
     composite,
+    extent,
     hole_error,
     mask_prior,
     perceptual_distance,
@@ -30,7 +31,7 @@ from selfseg.methods.proposal.objective import (
 from selfseg.methods.proposal.proposer import Drawn, Proposer
 from selfseg.nets.encoders import Encoder, load_encoder_weights
 from selfseg.nets.perceptual import PerceptualFeatures, load_perceptual_weights
-from selfseg.ops.boxes import covered, scaled, softly_covered
+from selfseg.ops.boxes import covered, crop, scaled, softly_covered
 from selfseg.ops.masks import resize
 
 PROPOSER, FEATURES = "proposer", "features"
@@ -94,6 +95,9 @@ class Proposal:
         if self.config.background == "inpainted":
             gain, earned = self._background(drawn, batch)
             cost, terms = cost + self.config.background_weight * gain, terms | earned
+        if progress == 1 and (self.config.extent_weight or self.config.outline_weight):
+            gain, held = self._held(drawn, batch)
+            cost, terms = cost - gain, terms | held
         prior, priors = self._priors(drawn, progress)
         return Objective(cost + prior, {k: v.detach().mean() for k, v in (terms | priors).items()})
 
@@ -179,6 +183,25 @@ class Proposal:
         if config.training != "separate":
             hole = softly_covered(boxes, *hole.shape[-2:])
         return hole_error(guess, known, hole, by_area=config.by_area)
+
+    def _held(self, drawn: Drawn, batch: FramePairs) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """What box and mask hold of the flow that I_f cannot explain: where the object ends."""
+        config = self.config
+        flow = self.inpainters.flow(batch)
+        each = flow.repeat_interleave(len(drawn.boxes) // len(flow), 0)
+        with torch.no_grad():
+            holes = scaled(drawn.boxes, config.surroundings)
+            guess, known, hole = self.inpainters.fill(FLOW, each, holes)
+            error = (guess - known).square().mean(1, keepdim=True) * hole
+        box = extent(
+            softly_covered(drawn.boxes, *hole.shape[-2:]), error, share=config.extent_share
+        )
+        # In the crop: a mask grows by itself, not by moving or stretching its box.
+        outlined = drawn.decoded.outlined
+        near = crop(error, drawn.boxes.detach(), *outlined.shape[-2:])
+        mask = extent(outlined, near, share=config.outline_share)
+        gain = config.extent_weight * box + config.outline_weight * mask
+        return _expected(drawn.weight.detach() * gain, batch), {"extent": box, "outline": mask}
 
     def _priors(self, drawn: Drawn, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """The priors on p, on the mask (Eq. 7), and on where boxes are and how large."""

@@ -106,6 +106,16 @@ def test_while_they_warm_up_boxes_do_not_move_and_after_it_they_do(batch):
         assert moved(model, batch, step) == expected
 
 
+@pytest.mark.usefixtures("silent_foreground")
+def test_the_extent_moves_boxes_and_the_outline_masks_but_not_while_they_warm_up(batch):
+    settings = ONLY_O | {"extent_weight": 1.0, "warmup_steps": 4}
+    assert moved(model_of(**settings), batch, 3) == set()
+    assert moved(model_of(**settings), batch, 4) == {"sizes", "offsets"}
+    outline = settings | {"extent_weight": 0, "outline_weight": 1.0}
+    assert moved(model_of(**outline), batch, 3) == set()
+    assert "S" in moved(model_of(**outline), batch, 4)
+
+
 def test_the_mask_prior_comes_in_over_the_second_half_of_the_warm_up(batch):
     found = []
     with torch.no_grad():
@@ -155,6 +165,8 @@ def test_the_inpainters_move_first_and_then_detector_and_segmenter():
         ({"autoencoder.weights": "dino"}, "autoencoder: a small network has no initial weights"),
         ({"autoencoder.side": 40}, "autoencoder: side must be a multiple of 16"),
         ({"training": "background", "background": "known"}, "needs G"),
+        ({"extent_weight": 1, "flow_weight": 0}, "extent_weight needs G in the flow"),
+        ({"outline_weight": 1, "background": "known"}, "outline_weight needs G in the flow"),
         ({"sampling": "all", "reward_baseline": "batch"}, "has no noise"),
         ({"mask_lambda": 1.0}, r"mask_lambda: "),
         ({"exploration": 0}, r"exploration: "),

@@ -13,12 +13,13 @@ from selfseg.methods.proposal.inpainting import FLOW, IMAGE, flow_colours
 from selfseg.methods.proposal.objective import (
     advantage,
     composite,
+    extent,
     hole_error,
     pixel_distance,
 )
 from selfseg.methods.proposal.proposal import Proposal
 from selfseg.methods.proposal.sampling import Draw, exploring
-from selfseg.ops.boxes import covered, scaled, softly_covered
+from selfseg.ops.boxes import covered, crop, scaled, softly_covered
 from tests.unit.methods.small_proposal import (
     EVERYTHING,
     NO_PRIORS,
@@ -170,6 +171,56 @@ def test_looks_count_beside_pixels_and_move_what_pixels_do_but_never_themselves(
         loss, terms = loss_of(model, one)
         weight = drawn_by(model, one).weight.item()
     assert loss.item() == pytest.approx(weight * (terms["pixels"] + 3 * terms["features"]))
+
+
+# How far an object reaches
+
+
+def what_moves() -> Tensor:
+    """Return the error of an object 0.3 wide and 0.5 high at (0.45, 0.55), and a little beside."""
+    object_ = covered(torch.tensor([[0.45, 0.55, 0.3, 0.5]]), 64, 64)
+    return object_ + 0.02 * torch.rand(1, 1, 64, 64, generator=Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "start", [(0.45, 0.55, 0.6, 0.7), (0.5, 0.5, 0.15, 0.2), (0.3, 0.65, 0.4, 0.4)]
+)
+def test_the_box_of_the_largest_extent_is_the_objects_own(start):
+    box = torch.tensor([start], requires_grad=True)
+    optimiser = torch.optim.Adam([box], 0.01)
+    for _ in range(300):
+        optimiser.zero_grad()
+        membership = softly_covered(box, 64, 64)
+        extent(membership, what_moves(), share=0.15).neg().sum().backward()
+        optimiser.step()
+    assert box.detach().tolist()[0] == pytest.approx([0.45, 0.55, 0.3, 0.5], abs=0.04)
+
+
+def test_an_extent_has_no_unit_and_that_of_a_box_over_nothing_is_finite():
+    membership = softly_covered(torch.tensor([[0.5, 0.5, 0.4, 0.4]]), 64, 64)
+    one = extent(membership, what_moves(), share=0.15)
+    torch.testing.assert_close(extent(membership, 40 * what_moves(), share=0.15), one)
+    nothing = extent(membership, torch.zeros(1, 1, 64, 64), share=0.15)
+    assert nothing.item() == pytest.approx(-0.15)
+
+
+def test_boxes_and_masks_hold_what_the_flow_inpainter_leaves_over_in_a_hole_around_the_box(batch):
+    shares = {"extent_share": 0.2, "outline_share": 0.4, "surroundings": 1.7}
+    model = with_grey_inpainters(model_of(extent_weight=0.8, outline_weight=0.3, **shares))
+    with torch.no_grad():
+        without, _ = loss_of(with_grey_inpainters(model_of()), batch)
+        loss, terms = loss_of(model, batch)
+        drawn = drawn_by(model, batch)
+    hole = covered(scaled(drawn.boxes, 1.7), 48, 64)
+    flow = flow_colours((batch.flow - batch.camera) / (0.03 * 64))
+    error = (flow - 0.9).square().mean(1, keepdim=True) * hole
+    box = extent(softly_covered(drawn.boxes, 48, 64), error, share=0.2)
+    near = crop(error, drawn.boxes, 32, 32)
+    mask = extent(drawn.decoded.outlined, near, share=0.4)
+    assert terms["extent"] == pytest.approx(box.mean().item(), rel=1e-5)
+    assert terms["outline"] == pytest.approx(mask.mean().item(), rel=1e-5)
+    expected = without - (drawn.weight * (0.8 * box + 0.3 * mask)).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 # Draws
