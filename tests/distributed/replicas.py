@@ -19,9 +19,6 @@ from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker, set_up_process
 from tests.toy import Game, Listener, plain_descent, toy_batches
 
-LIMIT_S = 300
-"""For all that a group does, which is seconds where nobody else needs the machine."""
-
 
 def train_replica(plan: Plan, *, dropout: float, descent: bool) -> None:
     """Train the game as one of the processes of the group."""
@@ -70,8 +67,15 @@ def average_twice(result: Path, sums: Path) -> None:
         torch.save(torch.stack(means), sums)
 
 
-def in_group(program: Callable[..., None], meet: Path, world_size: int, **arguments: Any) -> None:
-    """Run `program` in `world_size` processes; fails if one of them does, or hangs."""
+def in_group(
+    program: Callable[..., None],
+    meet: Path,
+    world_size: int,
+    *,
+    limit_s: float = 300,
+    **arguments: Any,
+) -> None:
+    """Run `program` in `world_size` processes; fails if one of them does, or takes too long."""
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_replica, args=(rank, world_size, meet, program, arguments))
@@ -79,7 +83,7 @@ def in_group(program: Callable[..., None], meet: Path, world_size: int, **argume
     ]
     for process in processes:
         process.start()
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     for process in processes:
         process.join(max(0, deadline - time.monotonic()))
     ended = [process.exitcode for process in processes]

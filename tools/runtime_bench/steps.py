@@ -17,6 +17,7 @@ from torch.distributed import GradBucket  # pyright: ignore[reportPrivateImportU
 from torch.futures import Future
 
 from selfseg.experiment import ExperimentConfig, build_method, read_recipe
+from selfseg.methods.proposal.config import ProposalConfig
 from selfseg.runtime.cluster import KEEP_MEMORY
 from selfseg.training import worker as workers
 from selfseg.training.loop import Progress, train
@@ -28,17 +29,16 @@ from tools.bench_training import held_batches
 BATCH = 8
 """Of each process: what each of two workers has of the recipes' 16."""
 
-RECIPES = {
-    "dystab_dynamic_cpu": {},
-    # From the stage in which D and S learn, which is three quarters of the run.
-    "proposal_cpu": {"method.inpainter_steps": 0, "loop.steps": 9000},
-}
+RECIPES = ("dystab_dynamic_cpu", "proposal_cpu")
 
 WARM_UP, LEAD, BLOCK = 2, 1, 4
 """Steps that are not counted: at first, and of each turn; then those that are."""
 
 POLL_S, PATIENCE_S = 0.005, 600.0
 """Between two looks at whose turn it is; after so long the other group has failed."""
+
+LIMIT_S = 3600.0
+"""For all of a group's turns."""
 
 Way = Literal["ours", "after", "none"]
 """ours: as selfseg does, each bucket as soon as it is full
@@ -78,8 +78,12 @@ class Exchange:
 
 
 def config_of(recipe: str) -> ExperimentConfig:
-    """Read a recipe, with the batch of one process."""
-    return read_recipe(recipe).override({**RECIPES[recipe], "data.batch_size": BATCH})
+    """Read a recipe, with the batch of one process; from its last stage, the longest, on."""
+    config = read_recipe(recipe).override({"data.batch_size": BATCH})
+    if isinstance(config.method, ProposalConfig):
+        steps = config.method.proposal_steps
+        return config.override({"method.inpainter_steps": 0, "loop.steps": steps})
+    return config
 
 
 def take_turns(recipe: str, rounds: int, folder: Path) -> None:
@@ -144,7 +148,7 @@ def measured(recipe: str, rounds: int) -> dict[Turn, list[float]]:
         ended = [
             groups.submit(
                 in_group, take_turns, folder / f"meet_{processes}", processes,
-                recipe=recipe, rounds=rounds, folder=folder,
+                limit_s=LIMIT_S, recipe=recipe, rounds=rounds, folder=folder,
             )
             for processes in (1, 2)
         ]  # fmt: skip
@@ -157,7 +161,7 @@ def measured(recipe: str, rounds: int) -> dict[Turn, list[float]]:
     return {turn: medians[index :: len(TURNS)] for index, turn in enumerate(TURNS)}
 
 
-def weak_scaling(rounds: int, recipes: Sequence[str] = tuple(RECIPES)) -> dict[str, Any]:
+def weak_scaling(rounds: int, recipes: Sequence[str] = RECIPES) -> dict[str, Any]:
     """Compare one process with two, each with its own batch, in turn; medians over rounds."""
     os.environ.update(KEEP_MEMORY)
     return {recipe: _compared(measured(recipe, rounds)) for recipe in recipes}
