@@ -4,11 +4,10 @@
 # --set method.inpainter_steps=0) and 450 steps of D and S (method.proposal_steps, loop.steps), of
 # which 130 are warm-up: 18 trials in 27 minutes. Nine persons of DAVIS 2016's training videos,
 # every 8th frame, J on five of them at each trial's best threshold there, of the most probable
-# cell's mask, one seed: 0.330 for
-# b[0.1,0.5], 0.340, 0.327, 0.337, 0.336 and 0.357 for b[0.2,0.8], the best here as in the paper;
-# 0.317 on the other four. lambda changes nothing, to the last bit: Eq. 7 has a slope of 1 wherever
-# a mask covers more than lambda, and masks cover 0.05 of these images, ten times the largest
-# lambda.
+# cell's mask, one seed: 0.330 for b[0.1,0.5], 0.340, 0.327, 0.337, 0.336 and 0.357 for b[0.2,0.8],
+# the best here as in the paper; 0.317 on the other four. lambda changes nothing, to the last bit:
+# Eq. 7 has a slope of 1 wherever a mask covers more than lambda, and masks cover 0.05 of these
+# images, ten times the largest lambda.
 
 from command import main
 

@@ -2,7 +2,8 @@
 
     inpainters          I and I_f, by what random holes hide; or taken from another run
     proposals           p by G, Eq. 4: the box that is hard to inpaint; boxes and S by O, Eq. 3: the
-                        box whose content, pasted over the inpainted rest, gives the image again
+                        box whose content, pasted over the inpainted rest, gives the image again;
+                        and both, where asked for, by how far the flow says the object reaches
 
 Each objective moves only its own: gradients are cut everywhere else (Section 3.2).
 """
@@ -177,28 +178,29 @@ class Proposal:
         if config.reward_hole is not None:
             side = torch.full_like(drawn.boxes[:, 2:], config.reward_hole)
             boxes = torch.cat([drawn.boxes[:, :2], side], 1)
-        each = truth.repeat_interleave(len(boxes) // len(truth), 0)
-        with torch.no_grad():
-            guess, known, hole = self.inpainters.fill(player, each, boxes.detach())
+        guess, known, hole = self._filled(player, truth, boxes)
         if config.training != "separate":
             hole = softly_covered(boxes, *hole.shape[-2:])
         return hole_error(guess, known, hole, by_area=config.by_area)
 
+    @torch.no_grad()
+    def _filled(
+        self, player: str, truth: Float[Tensor, "b c h w"], boxes: Float[Tensor, "n 4"]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Let an inpainter guess what the drawn boxes hide: guess, truth and hole of each."""
+        each = truth.repeat_interleave(len(boxes) // len(truth), 0)
+        return self.inpainters.fill(player, each, boxes)
+
     def _held(self, drawn: Drawn, batch: FramePairs) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """What box and mask hold of the flow that I_f cannot explain: where the object ends."""
-        config = self.config
-        flow = self.inpainters.flow(batch)
-        each = flow.repeat_interleave(len(drawn.boxes) // len(flow), 0)
-        with torch.no_grad():
-            holes = scaled(drawn.boxes, config.surroundings)
-            guess, known, hole = self.inpainters.fill(FLOW, each, holes)
-            error = (guess - known).square().mean(1, keepdim=True) * hole
-        box = extent(
-            softly_covered(drawn.boxes, *hole.shape[-2:]), error, share=config.extent_share
-        )
+        config, outlined = self.config, drawn.decoded.outlined
+        holes = scaled(drawn.boxes, config.surroundings)
+        guess, known, hole = self._filled(FLOW, self.inpainters.flow(batch), holes)
+        error = (guess - known).square().mean(1, keepdim=True) * hole
+        membership = softly_covered(drawn.boxes, *hole.shape[-2:])
+        box = extent(membership, error, share=config.extent_share)
         # In the crop: a mask grows by itself, not by moving or stretching its box.
-        outlined = drawn.decoded.outlined
-        near = crop(error, drawn.boxes.detach(), *outlined.shape[-2:])
+        near = crop(error, drawn.boxes, *outlined.shape[-2:])
         mask = extent(outlined, near, share=config.outline_share)
         gain = config.extent_weight * box + config.outline_weight * mask
         return _expected(drawn.weight.detach() * gain, batch), {"extent": box, "outline": mask}

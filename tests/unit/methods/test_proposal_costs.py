@@ -204,6 +204,15 @@ def test_an_extent_has_no_unit_and_that_of_a_box_over_nothing_is_finite():
     assert nothing.item() == pytest.approx(-0.15)
 
 
+def test_an_extent_moves_its_region_and_not_what_it_is_measured_in():
+    region = torch.full((1, 1, 64, 64), 0.5, requires_grad=True)
+    error = what_moves().requires_grad_()
+    extent(region, error, share=0.15).sum().backward()
+    assert region.grad is not None
+    assert region.grad.abs().max() > 0
+    assert error.grad is None
+
+
 def test_boxes_and_masks_hold_what_the_flow_inpainter_leaves_over_in_a_hole_around_the_box(batch):
     shares = {"extent_share": 0.2, "outline_share": 0.4, "surroundings": 1.7}
     model = with_grey_inpainters(model_of(extent_weight=0.8, outline_weight=0.3, **shares))

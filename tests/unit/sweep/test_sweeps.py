@@ -64,6 +64,13 @@ def test_table_4_has_the_papers_18_cells():
     assert cells[-1].labels == {"box": "0.2-0.8", "lambda": "0.005"}
 
 
+def test_figure_10_is_about_what_o_and_g_alone_make_of_boxes(tmp_path):
+    sweep = sweep_of("proposal_figure10", "cpu")
+    for trial in plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={}):
+        method = trial.config.method.model_dump()
+        assert (method["extent_weight"], method["outline_weight"]) == (0, 0)
+
+
 def test_with_fewer_rounds_a_size_still_stands_beside_the_papers(tmp_path):
     sweep = sweep_of("dystab_table6", "cpu")
     short = {"method.initial_steps": 2, "method.static_steps": 1, "method.dynamic_steps": 1}
