@@ -36,11 +36,14 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# Two at a time, each with one thread; of those that start processes of their own one at a time.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
 test: setup  ## every test but the slow ones: CPU, no network
-	$(BIN)/pytest -m "not gpu and not slow"
+	$(PYTEST) -m "not gpu and not slow"
 
 test-all: setup
-	$(BIN)/pytest
+	$(PYTEST)
 
 bench: setup bench-sampling  ## side by side, in one run each
 	$(BIN)/python tools/bench_ingest.py

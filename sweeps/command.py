@@ -24,7 +24,7 @@ from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
-from selfseg.runtime.sweep import run, scheduler, slots
+from selfseg.runtime.sweep import run, rungs, slots
 from selfseg.runtime.trial import Work, check_folders, experiment, score_test
 from selfseg.sweep import growing
 from selfseg.sweep.choice import Chosen, choose, score_chosen
@@ -61,7 +61,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     ground = ground_of(sweep, args, collection)
     trials = plan_of(sweep, args, collection, output, ground)
     check_folders(trials, collection, output=output)
-    halving, decides = scheduler(args.scheduler, sweep.halving)
+    halving = rungs(args.scheduler, sweep.halving)
     if args.wandb is not None:
         wandb_log.check(output, args.wandb, option="--output")
     connect(args.workers)
@@ -76,14 +76,14 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         trials,
         work_of(sweep, args, collection, ground),
         halving=halving,
-        decides=decides,
         at_once=slots(args.workers),
         retries=args.retries,
         console=page(),
     )
     results = results_of(trials)
     found = moments(trials, results, collection.manifest) if sweep.continual else []
-    chosen = chosen_of(trials, results, ground, args)
+    # What failed may be better once it is tried again, and the test part is looked at once.
+    chosen = None if ran.failures else chosen_of(trials, results, ground, args)
     show(
         sweep,
         trials,
@@ -200,11 +200,11 @@ def announce(trials: Sequence[Trial], halving: Halving, workers: int) -> None:
     results = results_of(trials)
     for trial in trials:
         found = results.get(trial.name)
-        steps = ", ".join(map(str, halving.steps(trial.config).values()))
+        steps = ", ".join(map(str, halving.steps(trial.config)))
         state = f"{found.status} at step {found.steps}" if found else "to run"
         print(f"{trial.name}: {trial.cell.recipe}, scored at step {steps}: {state}")
     at_once = slots(workers)
-    seconds, source = seconds_left(trials, results)
+    seconds, source = seconds_left(trials, halving, results)
     time = "unknown time" if seconds is None else f"about {wording.duration(seconds / at_once)}"
     print(
         f"{wording.plural(len(trials), 'trial')}, {at_once} at once of "
@@ -270,7 +270,7 @@ def build_parser(build: Callable[[Size], Sweep]) -> argparse.ArgumentParser:
     )  # fmt: skip
     option(
         "--retries", type=int, default=1, metavar="N",
-        help="times that a trial that fails is begun again (default: 1)",
+        help="times that a trial that fails on its way to a score is begun again (default: 1)",
     )  # fmt: skip
     option(
         "--wandb", choices=["offline", "online"],

@@ -81,12 +81,15 @@ def compared(
 
 
 def direction(rows: Sequence[Compared]) -> Direction:
-    """Compare the order of every two rows; of several cells beside one, the first counts."""
+    """Compare the order of every two rows; of several cells beside one, the first counts.
+
+    Rows of which a run was stopped early are left out: theirs are scores of fewer steps.
+    """
     first = list({row.label: row for row in reversed(rows)}.values())[::-1]
     both = [
         (row.number, row.ours.mean)
         for row in first
-        if row.number is not None and row.ours.mean is not None
+        if row.number is not None and row.ours.mean is not None and not row.unfinished
     ]
     gaps = [
         (theirs - others, ours - ours_too)

@@ -1,10 +1,10 @@
-"""Ray Tune around trials: so many at a time, retried within a budget, stopped by ASHA."""
+"""Ray Tune around trials: so many at a time, retried within a budget, rung by rung."""
 
 import logging
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,15 @@ import ray
 from ray import cloudpickle, tune
 from ray.exceptions import RayTaskError
 from ray.tune.experiment import Trial as TuneTrial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
 from rich.console import Console
 
-from selfseg.data.reading.draws import permutation
 from selfseg.errors import UsageError, UserError
 from selfseg.reporting import wording
 from selfseg.reporting.curves import read_clock
 from selfseg.runtime.launch import first_line, gpus_for
 from selfseg.runtime.trial import Work, take
+from selfseg.sweep.halving import Queue
 from selfseg.sweep.plan import Halving, Trial
 from selfseg.sweep.ran import Ran, Span
 from selfseg.sweep.results import Failure, read_result, write_result
@@ -51,24 +51,17 @@ def slots(workers: int) -> int:
     return int(devices) // workers
 
 
-def scheduler(name: str, halving: Halving) -> tuple[Halving, TrialScheduler]:
-    """Return the rungs of a way to schedule trials, and who decides at them.
+def rungs(scheduler: str, halving: Halving) -> Halving:
+    """Return the rungs of a way to schedule trials.
 
     Raises:
         UsageError: there is no such way, or none that does something.
     """
-    match name:
+    match scheduler:
         case "grid":
-            return Halving(rungs=1), FIFOScheduler()
+            return Halving(rungs=1)
         case "asha":
-            return halving, ASHAScheduler(
-                time_attr="time",
-                metric="score",
-                mode="max",
-                max_t=halving.times[-1],
-                grace_period=1,
-                reduction_factor=halving.factor,
-            )
+            return halving
         case "pbt":
             raise UsageError(
                 "--scheduler pbt: it copies checkpoints that Ray Tune keeps, and those of trials "
@@ -76,7 +69,7 @@ def scheduler(name: str, halving: Halving) -> tuple[Halving, TrialScheduler]:
                 "take grid or asha"
             )
         case _:
-            raise UsageError(f"--scheduler {name}: choose grid or asha")
+            raise UsageError(f"--scheduler {scheduler}: choose grid or asha")
 
 
 def run(
@@ -84,35 +77,58 @@ def run(
     work: Work,
     *,
     halving: Halving,
-    decides: TrialScheduler,
     at_once: int,
     retries: int,
     console: Console,
 ) -> Ran:
-    """Bring every trial to its end, or to where it is stopped; those that are there are not run.
+    """Bring every trial to its end, or to where others are better; what is done is not run again.
 
     Args:
         trials: in order.
         work: what is done in each.
-        halving: when they are scored.
-        decides: which go on.
+        halving: when they are scored, and which go on.
         at_once: trials under way at the same time.
-        retries: how often a trial that fails is begun again, from its newest checkpoint.
+        retries: how often a trial that fails on its way to a rung is begun again, from its newest
+            checkpoint.
         console: hears of every trial.
 
     Returns:
         What ran, and what failed for good.
     """
     ran = Ran(at_once)
-    by_name = {trial.name: trial for trial in submitted(trials, halving)}
-    if not by_name:
-        return ran
+    found = {trial.name: read_result(trial) for trial in trials}
+    results = {name: result for name, result in found.items() if result is not None}
+    queue = Queue(trials, halving, results)
+    if not queue.over:
+        climb(queue, trials, work, halving=halving, retries=retries, ran=ran, console=console)
+    by_name = {trial.name: trial for trial in trials}
+    for name in queue.left_behind:
+        result = read_result(by_name[name])
+        if result is not None and not result.over:
+            write_result(by_name[name], result.override({"status": "stopped"}))
+    return ran
+
+
+def climb(
+    queue: Queue,
+    trials: Sequence[Trial],
+    work: Work,
+    *,
+    halving: Halving,
+    retries: int,
+    ran: Ran,
+    console: Console,
+) -> None:
+    """Have Ray Tune train whom the queue names, until it names nobody.
+
+    To Ray Tune each way from a rung to the next is a trial of its own; trials go on from their
+    checkpoints anyway, so that who waits to go on need not be there.
+    """
+    by_name = {trial.name: trial for trial in trials}
 
     def trainable(config: dict[str, Any]) -> None:
-        def tell(moment: int, score: float) -> None:
-            tune.report({"time": moment, "score": score})
-
-        take(by_name[config["trial"]], halving, work, tell)
+        result = take(by_name[config["trial"]], config["step"], halving, work)
+        tune.report({"score": result.score})
 
     # Failures are reported by us, each once.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
@@ -121,10 +137,10 @@ def run(
     with tempfile.TemporaryDirectory(prefix="selfseg-") as bookkeeping:
         tuner = tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([NEXT_TO_NOTHING])),
-            param_space={"trial": tune.grid_search(list(by_name))},
             tune_config=tune.TuneConfig(
-                scheduler=decides,
-                max_concurrent_trials=at_once,
+                search_alg=FromQueue(queue, by_name),
+                num_samples=len(trials) * halving.rungs,
+                max_concurrent_trials=ran.at_once,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -132,59 +148,78 @@ def run(
                 name="sweep",
                 storage_path=bookkeeping,
                 failure_config=tune.FailureConfig(max_failures=retries),
-                callbacks=[Watch(by_name, len(trials), ran, console)],
+                callbacks=[Watch(by_name, ran, console)],
                 verbose=0,
             ),
         )
         tuner.fit()
-    return ran
 
 
-def submitted(trials: Sequence[Trial], halving: Halving) -> list[Trial]:
-    """Return the trials that Ray Tune has to know of.
+class FromQueue(Searcher):
+    """Tells Ray Tune what a queue of trials says, and the queue what came of it."""
 
-    Where it decides who goes on, those that are over come first and tell their scores again:
-    what an earlier command learned counts. The others come in a drawn order, the same each time:
-    the first few go on whatever they score, and in a grid's order neighbours are much alike.
-    """
-    results = {trial.name: read_result(trial) for trial in trials}
-    ends = {"finished", "stopped"} if halving.rungs > 1 else {"finished"}
-    over = [trial for trial in trials if (found := results[trial.name]) and found.status in ends]
-    rest = [trial for trial in trials if trial not in over]
-    if not rest or halving.rungs == 1:
-        return rest
-    return [*over, *(rest[place] for place in permutation(len(rest), "trials"))]
+    def __init__(self, queue: Queue, trials: Mapping[str, Trial]) -> None:
+        super().__init__()
+        self._queue, self._trials = queue, trials
+        self._names: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # pyright: ignore[reportIncompatibleMethodOverride]  # FINISHED is a word
+        """Return who trains next, and to which step."""
+        found = self._queue.next()
+        if found is None:
+            return self.FINISHED if self._queue.over else None
+        self._names[trial_id], step = found
+        return {"trial": found[0], "step": step}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Hear that somebody is at a rung, or failed for good."""
+        del result
+        name = self._names[trial_id]
+        found = None if error else read_result(self._trials[name])
+        # Not before: where the store fails, Ray Tune comes again with an error.
+        del self._names[trial_id]
+        if found is None:
+            self._queue.failed(name)
+        else:
+            self._queue.scored(name, found.rungs)
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Keep nothing: results are what a sweep goes on from."""
 
 
 class Watch(tune.Callback):
     """Notes what becomes of each trial, and says it."""
 
-    def __init__(self, trials: dict[str, Trial], total: int, ran: Ran, console: Console) -> None:
-        self._trials, self._total, self._ran, self._console = trials, total, ran, console
-        self._done = total - len(trials)
+    def __init__(self, trials: dict[str, Trial], ran: Ran, console: Console) -> None:
+        self._trials, self._ran, self._console = trials, ran, console
+        results = [read_result(trial) for trial in trials.values()]
+        self._done = sum(result is not None and result.status == "finished" for result in results)
         self._began: dict[str, float] = {}
-        self._worked = {name: _worked_s(trial) for name, trial in trials.items()}
+        self._worked: dict[str, float] = {}
 
     def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
         """Be nobody where Ray Tune keeps a copy, to restore a sweep from: ours is not."""
         return tune.Callback, ()
 
     def on_trial_start(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
-        """Note when it first began."""
-        del iteration, trials, info
-        self._began.setdefault(_name(trial), time.monotonic())
-
-    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
-        """Keep that it was stopped, if it was."""
+        """Note when it began, the first time of all that it is tried."""
         del iteration, trials, info
         name = _name(trial)
-        ours = self._trials[name]
-        result = read_result(ours)
-        if result is not None and not result.over:
-            result = result.override({"status": "stopped"})
-            write_result(ours, result)
-        outcome = f"{result.status}, {result.score:.3f}" if result else "nothing to do"
-        self._end(name, f"{outcome} after {result.steps if result else 0} steps")
+        if name not in self._began:
+            self._began[name] = time.monotonic()
+            self._worked[name] = _worked_s(self._trials[name])
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
+        """Say what it scored."""
+        del iteration, trials, info
+        name = _name(trial)
+        result = read_result(self._trials[name])
+        assert result is not None, name
+        at_end = result.status == "finished"
+        outcome = f"{result.score:.3f} after {wording.plural(result.steps, 'step')}"
+        self._end(name, f"finished, {outcome}" if at_end else outcome, at_end=at_end)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: TuneTrial, **info: Any) -> None:
         """Keep why it failed for good."""
@@ -193,17 +228,15 @@ class Watch(tune.Callback):
         error = _error(trial)
         failure = Failure(trial=name, cause=_cause(error), traceback=str(error))
         self._ran.failures.append(failure)
-        self._end(name, f"failed: {failure.cause}", failed=True)
+        self._end(name, f"failed: {failure.cause}", at_end=True)
 
-    def _end(self, name: str, outcome: str, *, failed: bool = False) -> None:
-        now = time.monotonic()
-        passed = now - self._began[name]
-        self._done += 1
-        worked_s = _worked_s(self._trials[name]) - self._worked[name]
-        if worked_s > 0 or failed:
-            self._ran.spans.append(Span(name, self._began[name], now))
-            self._ran.worked_s += worked_s
-        line = f"[{self._done}/{self._total}] {name}: {outcome}, {wording.duration(passed)}"
+    def _end(self, name: str, outcome: str, *, at_end: bool) -> None:
+        span = Span(name, self._began.pop(name), time.monotonic())
+        self._ran.spans.append(span)
+        self._ran.worked_s += _worked_s(self._trials[name]) - self._worked.pop(name)
+        self._done += at_end
+        passed = wording.duration(span.ended - span.began)
+        line = f"[{self._done}/{len(self._trials)}] {name}: {outcome}, {passed}"
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

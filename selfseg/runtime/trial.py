@@ -31,29 +31,20 @@ class Work:
     score: Callable[[Trial, int], list[dict[str, Any]]]
 
 
-def take(trial: Trial, halving: Halving, work: Work, tell: Callable[[int, float], None]) -> None:
-    """Bring a trial to its end; what an earlier attempt scored is told, and not done again.
+def take(trial: Trial, step: int, halving: Halving, work: Work) -> Result:
+    """Train a trial up to a rung, and score it there; what was done before is not done again.
 
-    Args:
-        trial: which.
-        halving: its rungs.
-        work: what is done in each.
-        tell: hears time and score of each rung; it does not return where the trial is stopped.
+    One that is trained further already is scored at the next rung: what it scored at a step that
+    has passed nobody can tell.
     """
     result = read_result(trial)
-    for moment, step in halving.steps(trial.config).items():
-        if result is None or step > result.steps:
-            if result is not None and result.over and halving.rungs > 1:
-                return
-            if step < _trained(trial):
-                continue
-            result = _climb(trial, step, work, result)
-        if step in result.rungs:
-            tell(moment, result.rungs[step])
+    reached = max(step, _trained(trial))
+    step = next(rung for rung in halving.steps(trial.config) if rung >= reached)
+    return result if result and step in result.rungs else _climb(trial, step, work, result)
 
 
 def _trained(trial: Trial) -> int:
-    """Return the step of a trial's newest checkpoint: what it scored before, nobody can tell."""
+    """Return the step of a trial's newest checkpoint."""
     urls = checkpoint.committed(trial.url)
     return int(urls[-1].rpartition("_")[2]) if urls else 0
 

@@ -59,7 +59,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Halving:
-    """ASHA: trials train in rungs, and of those at a rung only the best go on (Li et al., 2020).
+    """Trials train in rungs, and of those at a rung only the best go on, see `sweep.halving`.
 
     rungs: how many there are; the last is a trial's end
     factor: one in so many goes on, and trains so many times as long
@@ -70,18 +70,15 @@ class Halving:
     factor: int = 3
     after: tuple[str, ...] = ()
 
-    @property
-    def times(self) -> tuple[int, ...]:
-        """Time of each rung, in that of the first: 1, factor, factor squared ..."""
-        return tuple(self.factor**rung for rung in range(self.rungs))
-
-    def steps(self, config: ExperimentConfig) -> dict[int, int]:
-        """Return after how many steps of a run each time has come."""
+    def steps(self, config: ExperimentConfig) -> tuple[int, ...]:
+        """Return after how many steps of a run each rung comes; a short run has fewer rungs."""
         settings = dict(dotted(config.model_dump(mode="json")))
         # A run may be too short for any rung but its end.
         before = min(sum(settings.get(name, 0) for name in self.after), config.loop.steps - 1)
         total = config.loop.steps - before
-        return {time: before + max(1, total * time // self.times[-1]) for time in self.times}
+        shares = [self.factor**rung for rung in range(self.rungs)]
+        found = (before + max(1, total * share // shares[-1]) for share in shares)
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Ran:
     """What came of a sweep's trials this time.
 
     at_once: trials that had room
-    spans: of trials that trained, scored or failed; not of those that only told old scores again
+    spans: of trials, one for each rung that they trained to or failed on the way to
     worked_s: of the spans together, steps and scores; the rest started processes and loaded data
     """
 
@@ -30,8 +30,8 @@ class Ran:
 
     @property
     def names(self) -> list[str]:
-        """Of the trials, in the order in which they ended."""
-        return [span.name for span in self.spans]
+        """Of the trials that ran, in the order in which they first ended."""
+        return list(dict.fromkeys(span.name for span in self.spans))
 
     @property
     def wall_s(self) -> float:

@@ -1,4 +1,7 @@
-"""Sweep the game on Ray: `python -m tests.distributed.ray_sweep OUTPUT`, to be killed."""
+"""Sweep the game on Ray, to be killed: `python -m tests.distributed.ray_sweep OUTPUT [asha]`.
+
+In rungs nobody trains: who goes on is all that matters there.
+"""
 
 import sys
 from pathlib import Path
@@ -8,7 +11,7 @@ from rich.console import Console
 
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import launch
-from selfseg.runtime.sweep import run, scheduler, slots
+from selfseg.runtime.sweep import run, slots
 from selfseg.runtime.trial import Work
 from selfseg.sweep.plan import Halving, Trial
 from tests.distributed.ray_game import program
@@ -21,14 +24,17 @@ def log_of(trial: Trial) -> Path:
     return Path(trial.url).parents[1] / "attempts" / trial.name
 
 
-def train(trial: Trial, step: int) -> None:
-    del step
+def attempt(trial: Trial, step: int) -> None:
     log = log_of(trial)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as lines:
-        lines.write("begun\n")
+        lines.write(f"{step}\n")
     if trial.name == BROKEN:
         raise ZeroDivisionError("a bug")
+
+
+def train(trial: Trial, step: int) -> None:
+    attempt(trial, step)
     Path(trial.url).parent.mkdir(exist_ok=True)  # the game leaves its workers' ids beside its run
     launch(program, {"run_url": trial.url, "fail": ""}, workers=1, hang_timeout_s=600)
 
@@ -38,14 +44,13 @@ def score(trial: Trial, step: int) -> list[dict[str, Any]]:
     return [{"j_mean": trial.config.method.model_dump()["mask_lambda"]}]
 
 
-def main(output: str) -> None:
+def main(output: str, scheduler: str = "grid") -> None:
     connect(2)
-    halving, decides = scheduler("grid", Halving())
+    asha = scheduler == "asha"
     ran = run(
         trials_of(Path(output))[:4],
-        Work(train, score),
-        halving=halving,
-        decides=decides,
+        Work(attempt if asha else train, score),
+        halving=Halving(3, 2) if asha else Halving(rungs=1),
         at_once=slots(1),
         retries=1,
         console=Console(),

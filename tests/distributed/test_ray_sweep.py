@@ -19,11 +19,15 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900
 ROOT = Path(__file__).parents[2]
 
 
-def attempts(output: Path) -> dict[str, int]:
+def steps_tried(output: Path) -> dict[str, list[str]]:
     return {
-        trial.name: len(log_of(trial).read_text().splitlines()) if log_of(trial).exists() else 0
+        trial.name: log_of(trial).read_text().splitlines() if log_of(trial).exists() else []
         for trial in trials_of(output)[:4]
     }
+
+
+def attempts(output: Path) -> dict[str, int]:
+    return {name: len(steps) for name, steps in steps_tried(output).items()}
 
 
 def over(output: Path) -> set[str]:
@@ -31,16 +35,24 @@ def over(output: Path) -> set[str]:
     return {name for name, result in found.items() if result is not None and result.over}
 
 
+def scores(output: Path) -> list[Path]:
+    return list(output.glob("trials/*/result.json"))
+
+
+def kill_at_the_first_score(command: list[str], output: Path) -> None:
+    sweep = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not scores(output):
+        assert sweep.poll() is None
+        time.sleep(0.1)
+    os.kill(sweep.pid, signal.SIGKILL)
+    sweep.wait()
+
+
 def test_a_killed_sweep_goes_on_with_what_is_left_and_a_broken_trial_costs_its_retries_alone(
     tmp_path,
 ):
     command = [sys.executable, "-m", "tests.distributed.ray_sweep", str(tmp_path)]
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    while not over(tmp_path):
-        assert first.poll() is None
-        time.sleep(0.1)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
+    kill_at_the_first_score(command, tmp_path)
     done, before = over(tmp_path), attempts(tmp_path)
     assert len(done) < 3
 
@@ -52,3 +64,28 @@ def test_a_killed_sweep_goes_on_with_what_is_left_and_a_broken_trial_costs_its_r
     # Those that were over are not run again, the others once, and the broken one twice.
     assert begun == {name: 0 if name in done else 1 for name in whole} | {BROKEN: 2}
     assert f"{[(BROKEN, 'ZeroDivisionError a bug')]}" in again.stdout
+
+
+def test_in_rungs_the_best_goes_on_to_its_end_also_after_a_kill_and_the_others_are_stopped(
+    tmp_path,
+):
+    """Of three that do not fail one goes on from step 2 to 4 and to 9: it has the best score."""
+    command = [sys.executable, "-m", "tests.distributed.ray_sweep", str(tmp_path), "asha"]
+    first, broken, best, other = (trial.name for trial in trials_of(tmp_path)[:4])
+    assert broken == BROKEN
+    kill_at_the_first_score(command, tmp_path)
+    known = {path.parent.name for path in scores(tmp_path)}
+    before = steps_tried(tmp_path)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{[(BROKEN, 'ZeroDivisionError a bug')]}" in ended.stdout
+    tried = {name: steps[len(before[name]) :] for name, steps in steps_tried(tmp_path).items()}
+    assert tried[broken] == ["2", "2"]
+    for name in known:
+        assert "2" not in tried[name]
+    assert tried[best][-2:] == ["4", "9"]
+    # Of two that come first the better one goes on, while the others are under way.
+    assert "9" not in tried[first] + tried[other]
+    found = {trial.name: read_result(trial) for trial in trials_of(tmp_path)[:4]}
+    statuses = {name: result and result.status for name, result in found.items()}
+    assert statuses == {first: "stopped", broken: None, best: "finished", other: "stopped"}

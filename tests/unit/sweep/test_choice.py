@@ -19,7 +19,7 @@ def results_of(trials, scores):
     """Run trials that score this, in order."""
     toy = Pretence({t.name: {STEPS: s} for t, s in zip(trials, scores, strict=True)})
     for trial in trials:
-        take(trial, Halving(rungs=1), toy.work, lambda moment, score: None)
+        take(trial, STEPS, Halving(rungs=1), toy.work)
     found = {trial.name: read_result(trial) for trial in trials}
     return {name: result for name, result in found.items() if result is not None}
 
@@ -98,7 +98,7 @@ def test_the_time_left_comes_from_a_recipe_or_what_it_builds_on_and_then_from_tr
         replace(trial, cell=replace(trial.cell, recipe=str(silent)))
         for trial in trials_of(tmp_path)
     ]
-    seconds, source = seconds_left(trials, {})
+    seconds, source = seconds_left(trials, Halving(rungs=1), {})
     assert seconds == pytest.approx(20 * 60 / read_recipe(str(stated)).loop.steps * STEPS * 6)
     assert source == "from the recipes' headers"
     results = results_of(trials[:2], [0.1, 0.2])
@@ -106,4 +106,7 @@ def test_the_time_left_comes_from_a_recipe_or_what_it_builds_on_and_then_from_tr
         name: result.override({"seconds": 18, "scoring_s": 0}) for name, result in results.items()
     }
     # Two seconds a step, and four trials of nine steps are left.
-    assert seconds_left(trials, known) == (72, "from the trials that are over")
+    told = "from what trials took so far"
+    assert seconds_left(trials, Halving(rungs=1), known) == (72, told)
+    # In rungs, these four to step 1, one of them to 3 and to 9.
+    assert seconds_left(trials, Halving(3, 3), known) == (2 * (4 * 1 + 2 + 6), told)

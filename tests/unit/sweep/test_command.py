@@ -51,7 +51,7 @@ def test_the_chosen_cell_is_tested_after_the_rounds_by_which_it_was_ranked(tmp_p
     )
     records = [{"j_mean": 0.5, "round": number, "sequences": {}} for number in cell.rounds]
     work = Work(train=lambda trial, step: None, score=lambda trial, step: records)
-    take(trials[0], Halving(rungs=1), work, lambda moment, score: None)
+    take(trials[0], trials[0].steps, Halving(rungs=1), work)
     asked: list[Measure] = []
 
     def tested(url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:

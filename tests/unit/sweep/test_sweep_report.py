@@ -20,7 +20,7 @@ def scored(tmp_path, scores):
     trials = trials_of(tmp_path, seeds=2)
     toy = Pretence({t.name: {STEPS: s} for t, s in zip(trials, scores, strict=False)})
     for trial in trials[: len(scores)]:
-        take(trial, Halving(rungs=1), toy.work, lambda moment, score: None)
+        take(trial, STEPS, Halving(rungs=1), toy.work)
     found = {trial.name: read_result(trial) for trial in trials}
     return trials, {name: result for name, result in found.items() if result is not None}
 
@@ -62,6 +62,14 @@ def test_the_direction_counts_pairs_that_the_paper_tells_apart(tmp_path):
     assert "agrees in 4 of 9 pairs" in str(
         as_table(SWEEP, compared(SWEEP, trials, results)).caption
     )
+
+
+def test_what_was_stopped_early_is_in_nobodys_order(tmp_path):
+    """Without the cell that stands out: of the others four pairs are left, all of them alike."""
+    trials, results = scored(tmp_path, [0.5, 0.4, 0.5, 0.5, 0.9, 0.5])
+    results[trials[4].name] = results[trials[4].name].override({"status": "stopped"})
+    agreed = direction(compared(SWEEP, trials, results))
+    assert (agreed.alike, agreed.pairs) == (4, 4)
 
 
 def test_equal_numbers_of_ours_are_in_nobodys_order(tmp_path):

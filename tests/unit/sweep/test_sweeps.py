@@ -78,7 +78,7 @@ def test_with_fewer_rounds_a_size_still_stands_beside_the_papers(tmp_path):
     trials = plan(sweep, output=str(tmp_path), seeds=1, changes=changes, depends_on={})
     record = {"iou_mean": 0.25, "view": "static", "round": 1, "crf": False, "sequences": {}}
     work = Work(train=lambda trial, step: None, score=lambda trial, step: [record])
-    take(trials[1], Halving(rungs=1), work, lambda moment, score: None)
+    take(trials[1], trials[1].steps, Halving(rungs=1), work)
     result = read_result(trials[1])
     assert result is not None
     rows = compared(sweep, trials, {trials[1].name: result})

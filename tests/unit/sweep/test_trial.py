@@ -1,5 +1,7 @@
 """A trial on its way: what is done is not done again, and what is stopped stays stopped."""
 
+import io
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -10,17 +12,17 @@ from typing import Any
 
 import pytest
 import torch
-from ray.tune.schedulers import ASHAScheduler
 from rich.console import Console
 
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.ray_train import record_of
-from selfseg.runtime.sweep import Watch, scheduler, submitted
+from selfseg.runtime.sweep import FromQueue, Watch, run, rungs
 from selfseg.runtime.trial import Work, check_folders, take
+from selfseg.sweep.halving import Queue
 from selfseg.sweep.plan import Cell, Halving, Trial, plan
 from selfseg.sweep.ran import Ran, Span
-from selfseg.sweep.results import read_result, write_result
+from selfseg.sweep.results import read_result
 from selfseg.training import checkpoint
 from selfseg.training.checkpoint import TrainingState
 from selfseg.training.run_folder import claim
@@ -30,19 +32,6 @@ from tests.unit.sweep.toy_sweep import STEPS, SWEEP, Pretence, rising, trials_of
 
 WHOLE = Halving(rungs=1)
 RUNGS = Halving(rungs=3, factor=3)
-
-
-class Told:
-    """Hears scores; after `enough` of them the trial is stopped."""
-
-    def __init__(self, enough: int = 99) -> None:
-        self.heard: list[tuple[int, float]] = []
-        self._enough = enough
-
-    def __call__(self, moment: int, score: float) -> None:
-        self.heard.append((moment, score))
-        if len(self.heard) == self._enough:
-            raise InterruptedError
 
 
 def write_journal(trial: Trial, seconds: Sequence[float]) -> None:
@@ -59,7 +48,7 @@ def write_journal(trial: Trial, seconds: Sequence[float]) -> None:
 def test_a_whole_trial_trains_once_to_its_end_and_keeps_what_it_scored(tmp_path):
     trial, *others = trials_of(tmp_path)
     toy = Pretence(rising([trial]))
-    take(trial, WHOLE, toy.work, Told())
+    take(trial, STEPS, WHOLE, toy.work)
     assert toy.trained == [(trial.name, STEPS)]
     result = read_result(trial)
     assert result is not None
@@ -80,7 +69,7 @@ def test_each_round_keeps_the_time_until_then_and_what_single_videos_scored(tmp_
         for number, j in enumerate((0.25, 0.5))
     ]
     work = Work(train=lambda trial, step: None, score=lambda trial, step: records)
-    take(trial, WHOLE, work, Told())
+    take(trial, trial.steps, WHOLE, work)
     result = read_result(trial)
     assert result is not None
     assert result.clock == (1 + 2, 1 + 2 + 4 + 8)
@@ -89,42 +78,31 @@ def test_each_round_keeps_the_time_until_then_and_what_single_videos_scored(tmp_
     assert result.score == 0.5
 
 
-def test_a_trial_in_rungs_is_scored_at_each(tmp_path):
+def test_a_trial_in_rungs_is_scored_at_each_and_once(tmp_path):
     trial = trials_of(tmp_path)[0]
-    toy, told = Pretence({trial.name: {1: 0.1, 3: 0.2, 9: 0.3}}), Told()
-    take(trial, RUNGS, toy.work, told)
-    assert told.heard == [(1, 0.1), (3, 0.2), (9, 0.3)]
-    assert [step for _, step in toy.trained] == [1, 3, 9]
+    toy = Pretence({trial.name: {1: 0.1, 3: 0.2, 9: 0.3}})
+    for step in (1, 3, 3, 9):
+        result = take(trial, step, RUNGS, toy.work)
+        assert result == read_result(trial)
+    assert toy.trained == [(trial.name, step) for step in (1, 3, 9)]
+    assert (result.status, result.rungs) == ("finished", {1: 0.1, 3: 0.2, 9: 0.3})
 
 
-def test_killed_after_a_rung_it_tells_that_again_and_trains_only_the_rest(tmp_path):
+def test_a_trial_that_is_trained_beyond_a_rung_goes_to_the_next(tmp_path):
+    """What it scored at a step that has passed nobody can tell."""
     trial = trials_of(tmp_path)[0]
-    toy, told = Pretence(rising([trial])), Told()
-    with pytest.raises(InterruptedError):
-        take(trial, RUNGS, toy.work, Told(enough=2))
-    take(trial, RUNGS, toy.work, told)
-    assert [step for _, step in toy.trained] == [1, 3, 9]
-    assert [moment for moment, _ in told.heard] == [1, 3, 9]
-
-
-def test_a_trial_that_was_stopped_stays_so_unless_all_are_wanted_whole(tmp_path):
-    trial = trials_of(tmp_path)[0]
-    toy, told = Pretence(rising([trial])), Told()
-    with pytest.raises(InterruptedError):
-        take(trial, RUNGS, toy.work, Told(enough=1))
-    result = read_result(trial)
-    assert result is not None
-    write_result(trial, result.override({"status": "stopped"}))
-    take(trial, RUNGS, toy.work, told)
-    assert told.heard == [(1, 0.9)]
-    assert toy.trained == [(trial.name, 1)]
-    take(trial, WHOLE, toy.work, Told())
-    assert toy.trained == [(trial.name, 1), (trial.name, STEPS)]
+    state = TrainingState(2, 0, {"w": torch.ones(1)}, None, {}, {})
+    videos = str(tmp_path / "videos")
+    write_collection(videos, {"swan": moving_disc(3)})
+    checkpoint.save(trial.url, state, record_of(trial.config, Collection.open(videos), None))
+    toy = Pretence(rising([trial]))
+    assert take(trial, 1, RUNGS, toy.work).rungs == {3: 0.9}
+    assert toy.trained == [(trial.name, 3)]
 
 
 def test_under_other_settings_a_result_does_not_count(tmp_path):
     trial, changed = trials_of(tmp_path)[0], trials_of(tmp_path, changes={"data.batch_size": 4})[0]
-    take(trial, WHOLE, Pretence(rising([trial])).work, Told())
+    take(trial, STEPS, WHOLE, Pretence(rising([trial])).work)
     assert read_result(trial) is not None
     assert read_result(changed) is None
 
@@ -160,50 +138,67 @@ def test_a_file_that_is_no_result_is_named(tmp_path):
         read_result(trial)
 
 
-def test_of_six_trials_with_two_over_the_other_four_are_run(tmp_path):
-    trials = trials_of(tmp_path)
-    toy = Pretence(rising(trials))
-    for place in (0, 3):
-        take(trials[place], WHOLE, toy.work, Told())
-    left = submitted(trials, WHOLE)
-    assert left == [trials[place] for place in (1, 2, 4, 5)]
-    for trial in left:
-        take(trial, WHOLE, toy.work, Told())
-    assert sorted(name for name, _ in toy.trained) == sorted(trial.name for trial in trials)
-    assert submitted(trials, WHOLE) == []
-
-
-def test_where_scores_decide_those_that_are_over_speak_first(tmp_path):
-    trials = trials_of(tmp_path)
-    take(trials[3], RUNGS, Pretence(rising(trials)).work, Told())
-    first, *others = submitted(trials, RUNGS)
-    assert first == trials[3]
-    rest = [trials[place] for place in (0, 1, 2, 4, 5)]
-    assert sorted(others, key=trials.index) == rest != others
-    assert submitted(trials, RUNGS) == [first, *others]
-
-
-def test_a_trial_that_only_tells_its_old_scores_again_is_not_among_those_that_ran(tmp_path):
-    trials = trials_of(tmp_path)[:3]
-    over, fresh, broken = trials
-    toy, ran = Pretence(rising(trials)), Ran(at_once=1)
-    take(over, RUNGS, toy.work, Told())
+def serve(tuned: FromQueue, trials: list[Trial], toy: Pretence, watch: Watch) -> list[str]:
+    """Stand in for Ray Tune: one trial at a time; returns the names of those that failed."""
+    failed: list[str] = []
     by_name = {trial.name: trial for trial in trials}
-    watch = Watch(by_name, len(trials), ran, Console(quiet=True))
-    for trial in trials:
-        known: Any = SimpleNamespace(config={"trial": trial.name}, pickled_error_file=None)
+    for number in itertools.count():
+        config = tuned.suggest(str(number))
+        assert config is not None
+        if isinstance(config, str):
+            assert config == FromQueue.FINISHED
+            return failed
+        known: Any = SimpleNamespace(config=config, pickled_error_file=None)
         watch.on_trial_start(1, [], known)
-        if trial is broken:
+        try:
+            take(by_name[config["trial"]], config["step"], Halving(3, 2), toy.work)
+        except KeyError:  # the toy was given no score
             watch.on_trial_error(1, [], known)
-            continue
-        told = Told()
-        take(trial, RUNGS, toy.work, told)
-        assert len(told.heard) == 3
-        watch.on_trial_complete(1, [], known)
-    assert ran.names == [fresh.name, broken.name]
-    assert [failure.trial for failure in ran.failures] == [broken.name]
-    # Of two that ran one after the other, the first alone worked.
+            tuned.on_trial_complete(str(number), error=True)
+            failed.append(config["trial"])
+        else:
+            watch.on_trial_complete(1, [], known)
+            tuned.on_trial_complete(str(number), {"score": 0})
+    raise AssertionError
+
+
+def test_ray_tune_is_told_who_goes_on_and_each_way_to_a_rung_is_accounted_for(tmp_path):
+    """Three of six go to rung 2, one of them to the end; the fourth fails at once."""
+    trials = trials_of(tmp_path)
+    scores = rising(trials)
+    del scores[trials[3].name]
+    toy, ran = Pretence(scores), Ran(at_once=1)
+    by_name = {trial.name: trial for trial in trials}
+    said = io.StringIO()
+    queue = Queue(trials, Halving(3, 2), {})
+    watch = Watch(by_name, ran, Console(file=said, width=200))
+    assert serve(FromQueue(queue, by_name), trials, toy, watch) == [trials[3].name]
+    best, second, *_ = (trial.name for trial in trials)
+    last = [(best, 4), (second, 4), (best, 9)]
+    assert toy.trained == [(trial.name, 2) for trial in trials] + last
+    assert ran.names == [trial.name for trial in trials]
+    assert [failure.trial for failure in ran.failures] == [trials[3].name]
+    assert len(ran.spans) == 9
     assert 0 < ran.worked_s <= ran.busy_s <= ran.wall_s
+    first, *_, final = said.getvalue().splitlines()
+    assert first.startswith(f"[0/6] {best}: 0.900 after 2 steps, ")
+    assert final.startswith(f"[2/6] {best}: finished, 0.900 after 9 steps, ")
+
+
+def test_those_that_others_have_left_behind_are_stopped_unless_all_are_wanted_whole(tmp_path):
+    trials = trials_of(tmp_path)[:3]
+    toy = Pretence(rising(trials))
+    for trial, step in zip([*trials, trials[0], trials[0]], (1, 1, 1, 3, 9), strict=True):
+        take(trial, step, RUNGS, toy.work)
+    options = {"at_once": 1, "retries": 0, "console": Console(quiet=True)}
+    assert run(trials, toy.work, halving=RUNGS, **options).names == []
+    results = {trial.name: read_result(trial) for trial in trials}
+    assert [result and result.status for result in results.values()] == [
+        "finished", "stopped", "stopped",
+    ]  # fmt: skip
+    known = {name: result for name, result in results.items() if result is not None}
+    queue = Queue(trials, Halving(rungs=1), known)
+    assert [queue.next(), queue.next()] == [(trial.name, STEPS) for trial in trials[1:]]
 
 
 def test_time_between_trials_is_told_from_that_when_none_is_left_to_begin():
@@ -222,46 +217,19 @@ def test_of_a_trial_that_was_killed_only_the_steps_since_then_were_worked_this_t
     trial = trials_of(tmp_path)[0]
     write_journal(trial, [100.0] * 8)
     ran = Ran(at_once=1)
-    watch = Watch({trial.name: trial}, 1, ran, Console(quiet=True))
+    watch = Watch({trial.name: trial}, ran, Console(quiet=True))
     known: Any = SimpleNamespace(config={"trial": trial.name}, pickled_error_file=None)
     watch.on_trial_start(1, [], known)
     write_journal(trial, [100.0] * STEPS)
-    take(trial, WHOLE, Pretence(rising([trial])).work, Told())
+    take(trial, STEPS, WHOLE, Pretence(rising([trial])).work)
     watch.on_trial_complete(1, [], known)
     assert ran.worked_s == pytest.approx(100, abs=1)
 
 
-class TuneTrial:
-    """What the scheduler needs to know of a trial."""
-
-    def __init__(self, number: int) -> None:
-        self.trial_id = str(number)
-
-
-def test_halving_finds_the_best_of_six_in_less_than_half_of_their_steps(tmp_path):
-    """The best comes first. Of the others none is above the cutoff, so each ends at rung 1."""
-    trials = trials_of(tmp_path)
-    toy = Pretence(rising(trials))
-    _, decides = scheduler("asha", RUNGS)
-    assert isinstance(decides, ASHAScheduler)
-    for number, trial in enumerate(trials):
-        known = TuneTrial(number)
-        decides.on_trial_add(None, known)  # pyright: ignore[reportArgumentType]
-
-        def tell(moment: int, score: float, known: TuneTrial = known) -> None:
-            result = {"time": moment, "score": score}
-            if decides.on_trial_result(None, known, result) == decides.STOP:  # pyright: ignore[reportArgumentType]
-                raise InterruptedError
-
-        with pytest.raises(InterruptedError):
-            take(trial, RUNGS, toy.work, tell)
-    last = dict(toy.trained)
-    assert last == {trial.name: 9 if trial is trials[0] else 1 for trial in trials}
-    assert sum(last.values()) / (STEPS * len(trials)) < 0.5
-
-
 def test_population_based_training_is_refused_with_the_reason():
     with pytest.raises(UsageError, match=r"^--scheduler pbt: .*silently do nothing: take grid"):
-        scheduler("pbt", RUNGS)
+        rungs("pbt", RUNGS)
     with pytest.raises(UsageError, match=r"^--scheduler random: choose grid or asha"):
-        scheduler("random", RUNGS)
+        rungs("random", RUNGS)
+    assert rungs("asha", RUNGS) is RUNGS
+    assert rungs("grid", RUNGS) == Halving(rungs=1)
