@@ -36,14 +36,16 @@ check: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-# Two at a time, each with one thread; of those that start processes of their own one at a time.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+# Files beside each other, each in a process of one thread; then those that start several processes.
+BESIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test: setup  ## every test but the slow ones: CPU, no network
-	$(PYTEST) -m "not gpu and not slow"
+	$(BESIDE) -m "not gpu and not slow and not distributed"
+	$(BIN)/pytest -m "distributed and not slow"
 
 test-all: setup
-	$(PYTEST)
+	$(BESIDE) -m "not distributed"
+	$(BIN)/pytest -m distributed
 
 bench: setup bench-sampling  ## side by side, in one run each
 	$(BIN)/python tools/bench_ingest.py

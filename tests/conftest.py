@@ -1,4 +1,4 @@
-"""What several tests share: a real S3 server, and who runs beside whom."""
+"""What several tests share: a real S3 server."""
 
 import os
 from collections.abc import Iterator
@@ -21,14 +21,3 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for name, value in environment.items():
             patch.setenv(name, value)
         yield "s3://tests"
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that start several processes of their own from running beside each other.
-
-    The tests of any other file stay together, since they share what is slow to make.
-    """
-    for item in items:
-        several = item.get_closest_marker("distributed") is not None
-        item.add_marker(pytest.mark.xdist_group("distributed" if several else item.location[0]))

@@ -1,6 +1,6 @@
 """A sweep's report: its grid or its curve, the paper's numbers beside ours, and every trial."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
@@ -18,6 +18,7 @@ from selfseg.reporting.sweep_table import (
     cell_means,
     compared,
     direction,
+    stopped_early,
 )
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.growing import Moment
@@ -27,11 +28,16 @@ from selfseg.sweep.results import Failure, Result
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """One cell of a heat map; shade: 0 the least score, 1 the greatest; None: no score yet."""
+    """One cell of a heat map.
+
+    shade: 0 the least score, 1 the greatest; None: no score yet
+    stopped: whether it is one of fewer steps than a run has
+    """
 
     text: str
     shade: float | None
-    chosen: bool
+    chosen: bool = False
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,11 @@ class HeatMap:
     columns_axis: str
     columns: list[str]
     rows: dict[str, list[Square]]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether any square is of runs that were stopped early."""
+        return any(square.stopped for squares in self.rows.values() for square in squares)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +141,9 @@ def compose(
         seconds=wording.duration(sum(each.seconds + each.scoring_s for each in found)),
         rows=rows,
         direction=direction(rows),
-        heat_map=heat_map(cells, scores, chosen.cell if chosen else None),
+        heat_map=heat_map(
+            cells, scores, chosen.cell if chosen else None, stopped=stopped_early(trials, results)
+        ),
         curve=curve(sweep.measure.name, cells, scores),
         growing=growing(moments),
         chosen=chosen,
@@ -143,9 +156,20 @@ def compose(
 
 
 def heat_map(
-    cells: Sequence[Cell], scores: Mapping[str, Sequence[float]], chosen: str | None
+    cells: Sequence[Cell],
+    scores: Mapping[str, Sequence[float]],
+    chosen: str | None,
+    *,
+    stopped: Collection[str],
 ) -> HeatMap | None:
-    """Lay cells out by their two axes; None: they have not two of several values each."""
+    """Lay cells out by their two axes; None: they have not two of several values each.
+
+    Args:
+        cells: in order.
+        scores: of each cell's runs, by its name.
+        chosen: the name of the cell to point out.
+        stopped: names of cells of which a run was stopped early.
+    """
     axes = {tuple(cell.labels) for cell in cells}
     if len(axes) != 1 or len(next(iter(axes))) != 2:
         return None
@@ -159,9 +183,9 @@ def heat_map(
     def square(row: str, column: str) -> Square:
         name = named.get((row, column), "")
         if name not in means:
-            return Square("", None, chosen=False)
+            return Square("", None)
         shade = (means[name] - low) / (high - low) if high > low else 1.0
-        return Square(mean_text(scores[name]), shade, chosen=name == chosen)
+        return Square(mean_text(scores[name]), shade, name == chosen, name in stopped)
 
     squares = {row: [square(row, column) for column in columns] for row in rows}
     return HeatMap(down, across, columns, squares)

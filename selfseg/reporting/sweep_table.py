@@ -141,12 +141,17 @@ def cell_means(
     return {name: tuple(scores) for name, scores in found.items()}
 
 
-def _by_cell(trials: Sequence[Trial], results: Mapping[str, Result]) -> list[Compared]:
-    stopped = Counter(
+def stopped_early(trials: Sequence[Trial], results: Mapping[str, Result]) -> Counter[str]:
+    """Count the runs of each cell that were stopped before their end, by its name."""
+    return Counter(
         trial.cell.name
         for trial in trials
         if trial.name in results and results[trial.name].status == "stopped"
     )
+
+
+def _by_cell(trials: Sequence[Trial], results: Mapping[str, Result]) -> list[Compared]:
+    stopped = stopped_early(trials, results)
     return [
         Compared("", "", name, Cell(scores, "", SHARE), stopped[name])
         for name, scores in cell_means(trials, results).items()

@@ -96,14 +96,16 @@ def test_a_grid_of_two_axes_is_a_heat_map_from_least_to_greatest(tmp_path):
     trials, results = scored(tmp_path, [0.1, 0.2, 0.3, 0.4, 0.5])
     scores = {trial.cell.name: (results[trial.name].score,) for trial in trials[:5]}
     cells = [trial.cell for trial in trials[:6]]
-    found = heat_map(cells, scores, chosen=cells[4].name)
+    found = heat_map(cells, scores, chosen=cells[4].name, stopped={cells[0].name})
     assert found is not None
+    assert found.stopped
+    assert [spot.stopped for spot in found.rows["0.2-0.5"]] == [True, False, False]
     assert (found.rows_axis, found.columns_axis) == ("box", "lambda")
     assert found.columns == ["0.0005", "0.001", "0.005"]
     shades = [spot.shade for row in found.rows.values() for spot in row]
     assert shades == [0, pytest.approx(0.25), pytest.approx(0.5), pytest.approx(0.75), 1, None]
     assert [spot.chosen for spot in found.rows["0.2-0.8"]] == [False, True, False]
-    assert heat_map([Cell({"a": "1"}, "x")], {}, None) is None
+    assert heat_map([Cell({"a": "1"}, "x")], {}, None, stopped=()) is None
 
 
 def test_one_axis_of_numbers_is_a_curve_with_deviations():
