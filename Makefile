@@ -41,7 +41,7 @@ BESIDE := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 test: setup  ## every test but the slow ones: CPU, no network
 	$(BESIDE) -m "not gpu and not slow and not distributed"
-	$(BIN)/pytest -m "distributed and not slow"
+	$(BIN)/pytest -m "distributed and not gpu and not slow"
 
 test-all: setup
 	$(BESIDE) -m "not distributed"
