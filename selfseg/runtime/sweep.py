@@ -99,9 +99,11 @@ def run(
     found = {trial.name: read_result(trial) for trial in trials}
     results = {name: result for name, result in found.items() if result is not None}
     queue = Queue(trials, halving, results)
-    if not queue.over:
-        climb(queue, trials, work, halving=halving, retries=retries, ran=ran, console=console)
     by_name = {trial.name: trial for trial in trials}
+    if not queue.over:
+        done = sum(result.status == "finished" for result in results.values())
+        watch = Watch(by_name, ran, console, done=done)
+        climb(queue, by_name, work, halving=halving, retries=retries, watch=watch)
     for name in queue.left_behind:
         result = read_result(by_name[name])
         if result is not None and not result.over:
@@ -111,23 +113,21 @@ def run(
 
 def climb(
     queue: Queue,
-    trials: Sequence[Trial],
+    trials: Mapping[str, Trial],
     work: Work,
     *,
     halving: Halving,
     retries: int,
-    ran: Ran,
-    console: Console,
+    watch: "Watch",
 ) -> None:
     """Have Ray Tune train whom the queue names, until it names nobody.
 
     To Ray Tune each way from a rung to the next is a trial of its own; trials go on from their
     checkpoints anyway, so that who waits to go on need not be there.
     """
-    by_name = {trial.name: trial for trial in trials}
 
     def trainable(config: dict[str, Any]) -> None:
-        result = take(by_name[config["trial"]], config["step"], halving, work)
+        result = take(trials[config["trial"]], config["step"], halving, work)
         tune.report({"score": result.score})
 
     # Failures are reported by us, each once.
@@ -138,9 +138,9 @@ def climb(
         tuner = tune.Tuner(
             tune.with_resources(trainable, tune.PlacementGroupFactory([NEXT_TO_NOTHING])),
             tune_config=tune.TuneConfig(
-                search_alg=FromQueue(queue, by_name),
+                search_alg=FromQueue(queue, trials),
                 num_samples=len(trials) * halving.rungs,
-                max_concurrent_trials=ran.at_once,
+                max_concurrent_trials=watch.ran.at_once,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -148,7 +148,7 @@ def climb(
                 name="sweep",
                 storage_path=bookkeeping,
                 failure_config=tune.FailureConfig(max_failures=retries),
-                callbacks=[Watch(by_name, ran, console)],
+                callbacks=[watch],
                 verbose=0,
             ),
         )
@@ -192,10 +192,10 @@ class FromQueue(Searcher):
 class Watch(tune.Callback):
     """Notes what becomes of each trial, and says it."""
 
-    def __init__(self, trials: dict[str, Trial], ran: Ran, console: Console) -> None:
-        self._trials, self._ran, self._console = trials, ran, console
-        results = [read_result(trial) for trial in trials.values()]
-        self._done = sum(result is not None and result.status == "finished" for result in results)
+    def __init__(
+        self, trials: Mapping[str, Trial], ran: Ran, console: Console, *, done: int
+    ) -> None:
+        self._trials, self.ran, self._console, self._done = trials, ran, console, done
         self._began: dict[str, float] = {}
         self._worked: dict[str, float] = {}
 
@@ -227,13 +227,13 @@ class Watch(tune.Callback):
         name = _name(trial)
         error = _error(trial)
         failure = Failure(trial=name, cause=_cause(error), traceback=str(error))
-        self._ran.failures.append(failure)
+        self.ran.failures.append(failure)
         self._end(name, f"failed: {failure.cause}", at_end=True)
 
     def _end(self, name: str, outcome: str, *, at_end: bool) -> None:
         span = Span(name, self._began.pop(name), time.monotonic())
-        self._ran.spans.append(span)
-        self._ran.worked_s += _worked_s(self._trials[name]) - self._worked.pop(name)
+        self.ran.spans.append(span)
+        self.ran.worked_s += _worked_s(self._trials[name]) - self._worked.pop(name)
         self._done += at_end
         passed = wording.duration(span.ended - span.began)
         line = f"[{self._done}/{len(self._trials)}] {name}: {outcome}, {passed}"

@@ -93,6 +93,6 @@ class Queue:
             # The last of a small rung goes on, once no other can come.
             places = max(len(here) // self._factor, 0 if awaited else 1)
             for name in here[:places]:
-                if name in idle and max(idle[name]) == rung < len(self._steps[name]) - 1:
+                if name in idle and max(idle[name]) == rung:
                     return name, rung + 1
         return None

@@ -171,7 +171,7 @@ def test_ray_tune_is_told_who_goes_on_and_each_way_to_a_rung_is_accounted_for(tm
     by_name = {trial.name: trial for trial in trials}
     said = io.StringIO()
     queue = Queue(trials, Halving(3, 2), {})
-    watch = Watch(by_name, ran, Console(file=said, width=200))
+    watch = Watch(by_name, ran, Console(file=said, width=200), done=0)
     assert serve(FromQueue(queue, by_name), trials, toy, watch) == [trials[3].name]
     best, second, *_ = (trial.name for trial in trials)
     last = [(best, 4), (second, 4), (best, 9)]
@@ -217,7 +217,7 @@ def test_of_a_trial_that_was_killed_only_the_steps_since_then_were_worked_this_t
     trial = trials_of(tmp_path)[0]
     write_journal(trial, [100.0] * 8)
     ran = Ran(at_once=1)
-    watch = Watch({trial.name: trial}, ran, Console(quiet=True))
+    watch = Watch({trial.name: trial}, ran, Console(quiet=True), done=0)
     known: Any = SimpleNamespace(config={"trial": trial.name}, pickled_error_file=None)
     watch.on_trial_start(1, [], known)
     write_journal(trial, [100.0] * STEPS)
