@@ -82,8 +82,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     )
     results = results_of(trials)
     found = moments(trials, results, collection.manifest) if sweep.continual else []
-    # What failed may be better once it is tried again, and the test part is looked at once.
-    chosen = None if ran.failures else chosen_of(trials, results, ground, args)
+    chosen = chosen_of(trials, results, ran.failures, ground, args)
     show(
         sweep,
         trials,
@@ -118,12 +117,16 @@ def group_of(sweep: Sweep, output: str) -> str:
 def chosen_of(
     trials: Sequence[Trial],
     results: Mapping[str, Result],
+    failures: Sequence[Failure],
     ground: Ground,
     args: argparse.Namespace,
 ) -> Chosen | None:
-    """Score the best cell on the test part, once all trials of the sweep are over."""
+    """Score the best cell on the test part, once all trials of the sweep are over.
+
+    What failed may be better once it is tried again, and the test part is looked at once.
+    """
     cell = choose(trials, results)
-    if cell is None or args.trials is not None:
+    if cell is None or failures or args.trials is not None:
         return None
     own = [trial for trial in trials if trial.cell == cell]
     score = partial(score_test, ground=ground, measure=own[0].measure, workers=args.workers)

@@ -1,6 +1,7 @@
 """What the sweeps' options come to."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import command
@@ -8,9 +9,13 @@ import pytest
 
 from selfseg.runtime import ray_train
 from selfseg.runtime.trial import Work, take
+from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep, plan
+from selfseg.sweep.results import Failure
 from selfseg.sweep.scoring import Ground
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, trials_of
+
+FAILURE = Failure(trial="a=2,seed=0", cause="ValueError a bug", traceback="")
 
 
 class Videos:
@@ -44,23 +49,40 @@ def test_all_trials_go_to_weights_and_biases_as_one_group_where_that_is_asked_fo
     }
 
 
-def test_the_chosen_cell_is_tested_after_the_rounds_by_which_it_was_ranked(tmp_path, monkeypatch):
-    cell = Cell({"a": "1"}, "dystab_bootstrap_cpu", rounds=(1, 2))
-    trials = plan(
-        replace(SWEEP, cells=(cell,)), output=str(tmp_path), seeds=1, changes={}, depends_on={}
-    )
-    records = [{"j_mean": 0.5, "round": number, "sequences": {}} for number in cell.rounds]
-    work = Work(train=lambda trial, step: None, score=lambda trial, step: records)
-    take(trials[0], trials[0].steps, Halving(rungs=1), work)
-    asked: list[Measure] = []
+class Scored:
+    """Trials of two rounds that all have one score, and what is asked of the test part."""
 
-    def tested(url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:
+    def __init__(self, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        cell = Cell({"a": "1"}, "dystab_bootstrap_cpu", rounds=(1, 2))
+        sweep = replace(SWEEP, cells=(cell,))
+        self.trials = plan(sweep, output=str(output), seeds=1, changes={}, depends_on={})
+        self._records = [{"j_mean": 0.5, "round": each, "sequences": {}} for each in cell.rounds]
+        work = Work(train=lambda trial, step: None, score=lambda trial, step: self._records)
+        take(self.trials[0], self.trials[0].steps, Halving(rungs=1), work)
+        self.asked: list[Measure] = []
+        monkeypatch.setattr(command, "score_test", self._tested)
+        told = ["--collection", "videos", "--output", str(output)]
+        self._args = command.build_parser(toy).parse_args(told)
+
+    def choose(self, failures: list[Failure]) -> Chosen | None:
+        results = command.results_of(self.trials)
+        return command.chosen_of(self.trials, results, failures, Ground(), self._args)
+
+    def _tested(self, url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:
         del url, options
-        asked.append(measure)
-        return records
+        self.asked.append(measure)
+        return self._records
 
-    monkeypatch.setattr(command, "score_test", tested)
-    told = ["--collection", "videos", "--output", str(tmp_path)]
-    args = command.build_parser(toy).parse_args(told)
-    command.chosen_of(trials, command.results_of(trials), Ground(), args)
-    assert [measure.rounds for measure in asked] == [(1, 2)]
+
+def test_the_chosen_cell_is_tested_after_the_rounds_by_which_it_was_ranked(tmp_path, monkeypatch):
+    scored = Scored(tmp_path, monkeypatch)
+    assert scored.choose([]) is not None
+    assert [measure.rounds for measure in scored.asked] == [(1, 2)]
+
+
+def test_nothing_is_chosen_and_the_test_part_not_looked_at_while_trials_have_failed(
+    tmp_path, monkeypatch
+):
+    scored = Scored(tmp_path, monkeypatch)
+    assert scored.choose([FAILURE]) is None
+    assert scored.asked == []

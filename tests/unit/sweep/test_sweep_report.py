@@ -72,6 +72,17 @@ def test_what_was_stopped_early_is_in_nobodys_order(tmp_path):
     assert (agreed.alike, agreed.pairs) == (4, 4)
 
 
+def test_the_page_marks_what_was_stopped_early_and_says_what_the_mark_means(tmp_path):
+    trials, results = scored(tmp_path, [0.1, 0.2, 0.3])
+    nothing = {"failures": [], "chosen": None}
+    page = Path(write_sweep_report(str(tmp_path), SWEEP, trials, results, **nothing))
+    assert "Stopped early" not in page.read_text()
+    results[trials[1].name] = results[trials[1].name].override({"status": "stopped"})
+    write_sweep_report(str(tmp_path), SWEEP, trials, results, **nothing)
+    assert "* Stopped early" in page.read_text()
+    assert page.read_text().count("0.200*</td>") == 1
+
+
 def test_equal_numbers_of_ours_are_in_nobodys_order(tmp_path):
     """The paper's 0.61, 0.60 and 0.61: two pairs, of one order each."""
     trials, results = scored(tmp_path, [0.5, 0.5, 0.5])
