@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from selfseg.errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Bytes of one part inside the tar, and zlib's CRC-32 of them."""
 
     offset: int
