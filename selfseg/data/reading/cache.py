@@ -2,7 +2,9 @@
 
 The folder is `SELFSEG_CACHE`, or `selfseg` in the user's cache folder. A file in it is named by
 the SHA-256 of its content and gets that name only once the content is verified, so that whoever
-finds it may trust it.
+finds it may trust it. It is not forced to the disk, which would take as long as fetching it over a
+fast network: what a power cut leaves of it is a damaged copy like others, which its readers find
+by the checksums of its samples, delete and fetch again.
 
 `SELFSEG_CACHE_LIMIT`, such as 200GB, bounds the bytes of all files together: those used least
 recently make room. A file that somebody holds open with a shared lock on it, a lease, stays. Such
@@ -203,7 +205,6 @@ def _download(wanted: _Wanted) -> FileIO:
             raise DamagedObject(
                 f"{wanted.url}: damaged: its sha256 is not {wanted.sha256}; ingest it again"
             )
-        os.fsync(file.fileno())
         with _room(wanted, 0) if wanted.size is None else _locked(wanted.folder):
             part.replace(wanted.path)
         held = _opened(wanted.path)

@@ -78,7 +78,8 @@ class DataConfig(Config):
     Otherwise workers tell each other before every step."""
 
     verify: bool = True
-    """Compare every part that is read with its checksum."""
+    """Compare every part that is read with its checksum; what a power cut left of a cached shard
+    is found by nothing else."""
 
     loader_processes: NonNegativeInt = 1
     """Processes per worker that prepare batches; 0: the worker itself."""
