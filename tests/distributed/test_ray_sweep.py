@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from selfseg.sweep.plan import Trial
 from selfseg.sweep.results import read_result
-from tests.distributed.ray_sweep import BROKEN, log_of
-from tests.unit.sweep.toy_sweep import trials_of
+from tests.distributed.ray_sweep import BROKEN, log_of, swept
 
 # Two sweeps, of four processes a trial: minutes where others need the machine as well.
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -19,24 +19,24 @@ pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900
 ROOT = Path(__file__).parents[2]
 
 
-def steps_tried(output: Path) -> dict[str, list[str]]:
+def steps_tried(trials: list[Trial]) -> dict[str, list[str]]:
     return {
         trial.name: log_of(trial).read_text().splitlines() if log_of(trial).exists() else []
-        for trial in trials_of(output)[:4]
+        for trial in trials
     }
 
 
-def attempts(output: Path) -> dict[str, int]:
-    return {name: len(steps) for name, steps in steps_tried(output).items()}
+def attempts(trials: list[Trial]) -> dict[str, int]:
+    return {name: len(steps) for name, steps in steps_tried(trials).items()}
 
 
-def over(output: Path) -> set[str]:
-    found = {trial.name: read_result(trial) for trial in trials_of(output)[:4]}
+def over(trials: list[Trial]) -> set[str]:
+    found = {trial.name: read_result(trial) for trial in trials}
     return {name for name, result in found.items() if result is not None and result.over}
 
 
-def rungs_scored(output: Path) -> dict[str, set[str]]:
-    found = {trial.name: read_result(trial) for trial in trials_of(output)[:4]}
+def rungs_scored(trials: list[Trial]) -> dict[str, set[str]]:
+    found = {trial.name: read_result(trial) for trial in trials}
     return {name: {*map(str, result.rungs)} for name, result in found.items() if result}
 
 
@@ -58,15 +58,16 @@ def test_a_killed_sweep_goes_on_with_what_is_left_and_a_broken_trial_costs_its_r
     tmp_path,
 ):
     command = [sys.executable, "-m", "tests.distributed.ray_sweep", str(tmp_path)]
+    trials = swept(tmp_path, "grid")
     kill_at_the_first_score(command, tmp_path)
-    done, before = over(tmp_path), attempts(tmp_path)
-    assert len(done) < 3
+    done, before = over(trials), attempts(trials)
+    assert len(done) < 2
 
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
 
-    whole = {trial.name for trial in trials_of(tmp_path)[:4]} - {BROKEN}
-    assert over(tmp_path) == whole
-    begun = {name: after - before[name] for name, after in attempts(tmp_path).items()}
+    whole = {trial.name for trial in trials} - {BROKEN}
+    assert over(trials) == whole
+    begun = {name: after - before[name] for name, after in attempts(trials).items()}
     # Those that were over are not run again, the others once, and the broken one twice.
     assert begun == {name: 0 if name in done else 1 for name in whole} | {BROKEN: 2}
     assert f"{[(BROKEN, 'ZeroDivisionError a bug')]}" in again.stdout
@@ -77,14 +78,15 @@ def test_in_rungs_the_best_goes_on_to_its_end_also_after_a_kill_and_the_others_a
 ):
     """Of three that do not fail one goes on from step 2 to 4 and to 9: it has the best score."""
     command = [sys.executable, "-m", "tests.distributed.ray_sweep", str(tmp_path), "asha"]
-    first, broken, best, other = (trial.name for trial in trials_of(tmp_path)[:4])
+    trials = swept(tmp_path, "asha")
+    first, broken, best, other = (trial.name for trial in trials)
     assert broken == BROKEN
     kill_at_the_first_score(command, tmp_path)
-    known, before = rungs_scored(tmp_path), steps_tried(tmp_path)
+    known, before = rungs_scored(trials), steps_tried(trials)
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert f"{[(BROKEN, 'ZeroDivisionError a bug')]}" in ended.stdout
-    after = steps_tried(tmp_path)
+    after = steps_tried(trials)
     again = {name: steps[len(before[name]) :] for name, steps in after.items()}
     assert again[broken] == ["2", "2"]
     assert known
@@ -94,6 +96,6 @@ def test_in_rungs_the_best_goes_on_to_its_end_also_after_a_kill_and_the_others_a
     assert list(dict.fromkeys(after[best])) == ["2", "4", "9"]
     # Of two that come first the better one goes on, while the others are under way.
     assert "9" not in after[first] + after[other]
-    found = {trial.name: read_result(trial) for trial in trials_of(tmp_path)[:4]}
+    found = {trial.name: read_result(trial) for trial in trials}
     statuses = {name: result and result.status for name, result in found.items()}
     assert statuses == {first: "stopped", broken: None, best: "finished", other: "stopped"}
