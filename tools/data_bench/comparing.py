@@ -180,6 +180,7 @@ class Comparison:
             str(self.folders[library]), str(self.plan.folder / "cache"), checked=library == OURS
         )
         reading = replace(reading, **{name: more.pop(name) for name in wanted})
+        warm(self.folders[library])
         return self._hosts[library].ask(measure, reading, **more)
 
     def _note(self, row: str, library: str, answer: Mapping[str, Any], name: str) -> None:
@@ -188,6 +189,13 @@ class Comparison:
             self.results.missing[cell] = why
         else:
             self.results.figures[cell].append(answer[name])
+
+
+def warm(folder: Path) -> None:
+    """Have the system hold a folder's files in memory, which it may have given to others since."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.read_bytes()
 
 
 def compare(plan: Plan) -> Results:
