@@ -33,7 +33,7 @@ from selfseg.sweep.growing import Moment, moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.ran import Ran
-from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_result
+from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_results
 from selfseg.sweep.scoring import Ground
 from selfseg.training import wandb_log
 
@@ -80,7 +80,7 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         retries=args.retries,
         console=page(),
     )
-    results = results_of(trials)
+    results = read_results(trials)
     found = moments(trials, results, collection.manifest) if sweep.continual else []
     chosen = chosen_of(trials, results, ran.failures, ground, args)
     show(
@@ -192,15 +192,9 @@ def plan_of(
     )
 
 
-def results_of(trials: Sequence[Trial]) -> dict[str, Result]:
-    """Read what trials came to, by name; those that scored nothing yet are left out."""
-    found = {trial.name: read_result(trial) for trial in trials}
-    return {name: result for name, result in found.items() if result is not None}
-
-
 def announce(trials: Sequence[Trial], halving: Halving, workers: int) -> None:
     """Say what would run, where, and for how long."""
-    results = results_of(trials)
+    results = read_results(trials)
     for trial in trials:
         found = results.get(trial.name)
         steps = ", ".join(map(str, halving.steps(trial.config)))

@@ -23,7 +23,7 @@ from selfseg.runtime.trial import Work, take
 from selfseg.sweep.halving import Queue
 from selfseg.sweep.plan import Halving, Trial
 from selfseg.sweep.ran import Ran, Span
-from selfseg.sweep.results import Failure, read_result, write_result
+from selfseg.sweep.results import Failure, read_result, read_results, write_result
 from selfseg.training.journal import read_lines
 
 NEXT_TO_NOTHING: dict[str, int | float] = {"memory": 1}
@@ -96,8 +96,7 @@ def run(
         What ran, and what failed for good.
     """
     ran = Ran(at_once)
-    found = {trial.name: read_result(trial) for trial in trials}
-    results = {name: result for name, result in found.items() if result is not None}
+    results = read_results(trials)
     queue = Queue(trials, halving, results)
     by_name = {trial.name: trial for trial in trials}
     if not queue.over:

@@ -85,6 +85,12 @@ def read_result(trial: Trial) -> Result | None:
     return result if result and result.identity == trial.identity else None
 
 
+def read_results(trials: Iterable[Trial]) -> dict[str, Result]:
+    """Read what trials came to, by name; those that scored nothing yet are left out."""
+    found = {trial.name: read_result(trial) for trial in trials}
+    return {name: result for name, result in found.items() if result is not None}
+
+
 def write_result(trial: Trial, result: Result) -> None:
     """Keep what a trial came to."""
     write_kept(storage.join(trial.url, RESULT), result)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from selfseg.sweep.plan import Trial
-from selfseg.sweep.results import read_result
+from selfseg.sweep.results import read_results
 from tests.distributed.ray_sweep import BROKEN, log_of, swept
 
 # Two sweeps, of four processes a trial: minutes where others need the machine as well.
@@ -31,13 +31,11 @@ def attempts(trials: list[Trial]) -> dict[str, int]:
 
 
 def over(trials: list[Trial]) -> set[str]:
-    found = {trial.name: read_result(trial) for trial in trials}
-    return {name for name, result in found.items() if result is not None and result.over}
+    return {name for name, result in read_results(trials).items() if result.over}
 
 
 def rungs_scored(trials: list[Trial]) -> dict[str, set[str]]:
-    found = {trial.name: read_result(trial) for trial in trials}
-    return {name: {*map(str, result.rungs)} for name, result in found.items() if result}
+    return {name: {*map(str, result.rungs)} for name, result in read_results(trials).items()}
 
 
 def scores(output: Path) -> list[Path]:
@@ -96,6 +94,5 @@ def test_in_rungs_the_best_goes_on_to_its_end_also_after_a_kill_and_the_others_a
     assert list(dict.fromkeys(after[best])) == ["2", "4", "9"]
     # Of two that come first the better one goes on, while the others are under way.
     assert "9" not in after[first] + after[other]
-    found = {trial.name: read_result(trial) for trial in trials}
-    statuses = {name: result and result.status for name, result in found.items()}
-    assert statuses == {first: "stopped", broken: None, best: "finished", other: "stopped"}
+    statuses = {name: result.status for name, result in read_results(trials).items()}
+    assert statuses == {first: "stopped", best: "finished", other: "stopped"}

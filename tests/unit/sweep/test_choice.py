@@ -11,7 +11,7 @@ from selfseg.runtime.trial import take
 from selfseg.sweep.choice import choose, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.plan import Halving
-from selfseg.sweep.results import Failure, as_csv, as_parquet, read_result
+from selfseg.sweep.results import Failure, as_csv, as_parquet, read_results
 from tests.unit.sweep.toy_sweep import STEPS, Pretence, trials_of
 
 
@@ -20,8 +20,7 @@ def results_of(trials, scores):
     toy = Pretence({t.name: {STEPS: s} for t, s in zip(trials, scores, strict=True)})
     for trial in trials:
         take(trial, STEPS, Halving(rungs=1), toy.work)
-    found = {trial.name: read_result(trial) for trial in trials}
-    return {name: result for name, result in found.items() if result is not None}
+    return read_results(trials)
 
 
 def test_the_mean_over_seeds_chooses_not_the_best_run(tmp_path):

@@ -11,7 +11,7 @@ from selfseg.runtime import ray_train
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep, plan
-from selfseg.sweep.results import Failure
+from selfseg.sweep.results import Failure, read_results
 from selfseg.sweep.scoring import Ground
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, trials_of
 
@@ -65,7 +65,7 @@ class Scored:
         self._args = command.build_parser(toy).parse_args(told)
 
     def choose(self, failures: list[Failure]) -> Chosen | None:
-        results = command.results_of(self.trials)
+        results = read_results(self.trials)
         return command.chosen_of(self.trials, results, failures, Ground(), self._args)
 
     def _tested(self, url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:

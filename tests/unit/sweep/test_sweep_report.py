@@ -11,7 +11,7 @@ from selfseg.reporting.sweep_table import as_table, cell_means, compared, direct
 from selfseg.runtime.trial import take
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving
-from selfseg.sweep.results import Failure, read_result
+from selfseg.sweep.results import Failure, read_results
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, Pretence, trials_of
 
 
@@ -21,8 +21,7 @@ def scored(tmp_path, scores):
     toy = Pretence({t.name: {STEPS: s} for t, s in zip(trials, scores, strict=False)})
     for trial in trials[: len(scores)]:
         take(trial, STEPS, Halving(rungs=1), toy.work)
-    found = {trial.name: read_result(trial) for trial in trials}
-    return trials, {name: result for name, result in found.items() if result is not None}
+    return trials, read_results(trials)
 
 
 def test_runs_stand_beside_the_row_of_their_settings_with_mean_and_deviation(tmp_path):
