@@ -9,32 +9,33 @@ go on from their newest checkpoints, and those that failed are tried again.
 import argparse
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from selfseg import storage
-from selfseg.cli.arguments import names, page
+from selfseg.cli.arguments import at_least, names, page
 from selfseg.config import parse_change
+from selfseg.data.format.manifest import Manifest
 from selfseg.data.reading.collection import Collection
-from selfseg.errors import UserError, ends_in_a_line
+from selfseg.errors import UsageError, UserError, ends_in_a_line
 from selfseg.reporting import wording
 from selfseg.reporting.sweep_page import write_sweep_report
 from selfseg.reporting.sweep_table import as_table, compared
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.ray_train import anywhere
-from selfseg.runtime.sweep import run, rungs, slots
+from selfseg.runtime.sweep import neighbours, run, rungs, slots
 from selfseg.runtime.trial import Work, check_folders, experiment, score_test
 from selfseg.sweep import growing
-from selfseg.sweep.choice import Chosen, choose, score_chosen
+from selfseg.sweep.choice import Chosen, choose, read_chosen, score_chosen
 from selfseg.sweep.estimate import seconds_left
-from selfseg.sweep.growing import Moment, moments
+from selfseg.sweep.growing import moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.ran import Ran
-from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_results
-from selfseg.sweep.scoring import Ground
+from selfseg.sweep.results import Failure, as_csv, as_parquet, read_results
+from selfseg.sweep.scoring import Ground, check
 from selfseg.training import wandb_log
 
 TABLE, NUMBERS = "results.csv", "results.parquet"
@@ -64,35 +65,32 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     halving = rungs(args.scheduler, sweep.halving)
     if args.wandb is not None:
         wandb_log.check(output, args.wandb, option="--output")
+    check(ground, sweep.measure)
     connect(args.workers)
     if args.dry_run:
         announce(trials, halving, args.workers)
         return
-    # A ground that cannot be used is better known before the first trial trains.
-    ground.parts()
     storage.probe(output)
     pin(collection, output)
-    ran = run(
-        trials,
-        work_of(sweep, args, collection, ground),
-        halving=halving,
-        at_once=slots(args.workers),
-        retries=args.retries,
-        console=page(),
-    )
-    results = read_results(trials)
-    found = moments(trials, results, collection.manifest) if sweep.continual else []
-    chosen = chosen_of(trials, results, ran.failures, ground, args)
-    show(
-        sweep,
-        trials,
-        results,
-        ran.failures,
-        output,
-        chosen=chosen,
-        found=found,
-        changes=args.set,
-    )
+    tabulated = partial(tabulate, sweep, trials, collection.manifest, output, args.set)
+    try:
+        ran = run(
+            trials,
+            work_of(sweep, args, collection, ground),
+            halving=halving,
+            at_once=slots(args.workers),
+            retries=args.retries,
+            console=page(),
+        )
+    except KeyboardInterrupt:
+        print(tabulated())
+        raise
+    # Also where the test part cannot be scored, what was trained for is there.
+    tabulated(failures=ran.failures)
+    chosen = chosen_of(trials, ran.failures, ground, args)
+    report = tabulated(failures=ran.failures, chosen=chosen)
+    show(sweep, trials, chosen)
+    print(report)
     account(ran, output, len(trials))
 
 
@@ -102,7 +100,7 @@ def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, grou
         state_of(collection),
         ground,
         workers=args.workers,
-        beside=slots(args.workers),
+        beside=neighbours(args.workers),
         command=shlex.join(["python", *sys.argv]),
         wandb=args.wandb,
         group=group_of(sweep, anywhere(args.output)),
@@ -116,7 +114,6 @@ def group_of(sweep: Sweep, output: str) -> str:
 
 def chosen_of(
     trials: Sequence[Trial],
-    results: Mapping[str, Result],
     failures: Sequence[Failure],
     ground: Ground,
     args: argparse.Namespace,
@@ -125,58 +122,69 @@ def chosen_of(
 
     What failed may be better once it is tried again, and the test part is looked at once.
     """
-    cell = choose(trials, results)
-    if cell is None or failures or args.trials is not None:
+    own = choose(trials, read_results(trials))
+    if not own or failures or args.trials is not None:
         return None
-    own = [trial for trial in trials if trial.cell == cell]
     score = partial(score_test, ground=ground, measure=own[0].measure, workers=args.workers)
     return score_chosen(anywhere(args.output), own, score)
 
 
-def show(
+def tabulate(
     sweep: Sweep,
     trials: Sequence[Trial],
-    results: Mapping[str, Result],
-    failures: Sequence[Failure],
+    manifest: Manifest,
     output: str,
-    *,
-    chosen: Chosen | None,
-    found: Sequence[Moment],
     changes: Sequence[str],
-) -> None:
-    """Write the tables of trials and of what `found` says, and the report; print our table."""
+    *,
+    failures: Sequence[Failure] = (),
+    chosen: Chosen | None = None,
+) -> str:
+    """Write the tables and the report of what there is by now; return the report's URL."""
+    results = read_results(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
     storage.write(storage.join(output, NUMBERS), as_parquet(trials, results, failures))
+    found = moments(trials, results, manifest) if sweep.continual else []
     if found:
         storage.write(storage.join(output, GROWING), growing.as_csv(found).encode())
-    page().print(as_table(sweep, compared(sweep, trials, results)))
-    if chosen is not None:
-        name = sweep.measure.name
-        scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
-        print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
-    report = write_sweep_report(
+    return write_sweep_report(
         output,
         sweep,
         trials,
         results,
         failures=failures,
         chosen=chosen,
+        earlier=read_chosen(output),
         moments=found,
         changes=changes,
     )
-    print(report)
+
+
+def show(sweep: Sweep, trials: Sequence[Trial], chosen: Chosen | None) -> None:
+    """Print our table, and what was chosen."""
+    page().print(as_table(sweep, compared(sweep, trials, read_results(trials))))
+    if chosen is not None:
+        name = sweep.measure.name
+        scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)
+        print(f"best on the validation part: {chosen.cell}; {name} on the test part: {scores}")
 
 
 def ground_of(sweep: Sweep, args: argparse.Namespace, collection: Collection) -> Ground:
     """Return what trials are scored on: a benchmark's tree, or a collection with masks."""
     chosen = {"validation": args.validation or (), "every": args.every}
+    if args.root is None and (args.benchmark or args.split):
+        raise UsageError("--benchmark, --split: say where its tree is, by --root DIR")
+    if args.split and not args.benchmark:
+        raise UsageError("--split: of which benchmark? Add --benchmark NAME")
+    if args.root and args.score_on:
+        raise UsageError("--score-on, --root: give one of them")
     if args.root is None:
         scored = Collection.open(anywhere(args.score_on)) if args.score_on else collection
         # Should it grow, all trials are scored anew, and on the same videos.
         return Ground(collection=state_of(scored), **chosen)
+    root = anywhere(args.root)
     if args.benchmark is None:
-        return Ground(root=args.root, benchmark=sweep.benchmark, splits=sweep.splits, **chosen)
-    return Ground(root=args.root, benchmark=args.benchmark, splits=(args.split, None), **chosen)
+        return Ground(root=root, benchmark=sweep.benchmark, splits=sweep.splits, **chosen)
+    return Ground(root=root, benchmark=args.benchmark, splits=(args.split, None), **chosen)
 
 
 def plan_of(
@@ -254,10 +262,12 @@ def build_parser(build: Callable[[Size], Sweep]) -> argparse.ArgumentParser:
         "--validation", type=names, metavar="NAME,NAME",
         help="videos to choose by; the others are the test part (default: every other video)",
     )  # fmt: skip
-    option("--every", type=int, default=1, metavar="N", help="score only every Nth frame")
-    option("--trials", type=int, metavar="N", help="only the first N cells, and no test")
-    option("--seeds", type=int, metavar="N", help="runs of each cell")
-    option("--workers", type=int, default=1, metavar="N", help="training processes of a trial")
+    option("--every", type=at_least(1), default=1, metavar="N", help="score only every Nth frame")
+    option("--trials", type=at_least(1), metavar="N", help="only the first N cells, and no test")
+    option("--seeds", type=at_least(1), metavar="N", help="runs of each cell")
+    option(
+        "--workers", type=at_least(1), default=1, metavar="N", help="training processes of a trial"
+    )
     option(
         "--set", action="append", default=[], metavar="a.b=value", help="change it in all trials"
     )
@@ -266,7 +276,7 @@ def build_parser(build: Callable[[Size], Sweep]) -> argparse.ArgumentParser:
         help="train every trial to its end (default), or only those that are good on the way",
     )  # fmt: skip
     option(
-        "--retries", type=int, default=1, metavar="N",
+        "--retries", type=at_least(0), default=1, metavar="N",
         help="times that a trial that fails on its way to a score is begun again (default: 1)",
     )  # fmt: skip
     option(

@@ -42,6 +42,17 @@ def gaps(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number that is not less than this."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text}: must be {least} or more")
+        return int(text)
+
+    return number
+
+
 def names(text: str) -> tuple[str, ...]:
     """Read a list of names, e.g. "cow,dog"; a name that is said twice counts once."""
     return tuple(dict.fromkeys(filter(None, text.split(","))))

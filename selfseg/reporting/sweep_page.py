@@ -64,6 +64,8 @@ class SweepPage:
     view: that is scored; None: what a method calls best
     changes: settings that are not the recipes', in all trials, as `--set` has them
     test: of the chosen cell, the mean and each run's; None: nothing was chosen yet
+    stopped: runs of the chosen cell that were stopped early
+    before: cells that earlier commands chose, and scored on the test part
     """
 
     title: str
@@ -81,6 +83,8 @@ class SweepPage:
     growing: Growing | None
     chosen: Chosen | None
     test: tuple[float, list[float]] | None
+    stopped: int
+    before: Sequence[str]
     validation: str
     trials: list[tuple[Trial, Result | None, str]]
     changes: Sequence[str] = ()
@@ -95,16 +99,30 @@ def write_sweep_report(
     *,
     failures: Sequence[Failure],
     chosen: Chosen | None,
+    earlier: Chosen | None = None,
     moments: Sequence[Moment] = (),
     changes: Sequence[str] = (),
 ) -> str:
-    """Write the report of a sweep, finished or not, into its folder; return its URL."""
+    """Write the report of a sweep, finished or not, into its folder; return its URL.
+
+    Args:
+        output: the sweep's folder.
+        sweep: whose trials these are.
+        trials: in order.
+        results: what they came to, by name.
+        failures: of this command.
+        chosen: by this command.
+        earlier: by this or an earlier one.
+        moments: what a collection that grows adds to, see `selfseg.sweep.growing`.
+        changes: settings of all trials.
+    """
     page = compose(
         sweep,
         trials,
         results,
         failures=failures,
         chosen=chosen,
+        earlier=earlier,
         moments=moments,
         changes=changes,
     )
@@ -120,12 +138,13 @@ def compose(
     *,
     failures: Sequence[Failure],
     chosen: Chosen | None,
+    earlier: Chosen | None = None,
     moments: Sequence[Moment] = (),
     changes: Sequence[str] = (),
 ) -> SweepPage:
     """Put together what the report shows."""
     cells = list({trial.cell.name: trial.cell for trial in trials}.values())
-    scores = cell_means(trials, results)
+    scores, stopped = cell_means(trials, results), stopped_early(trials, results)
     rows = compared(sweep, trials, results)
     causes = {failure.trial: failure.cause for failure in failures}
     found = [result for result in results.values() if result.over]
@@ -141,13 +160,13 @@ def compose(
         seconds=wording.duration(sum(each.seconds + each.scoring_s for each in found)),
         rows=rows,
         direction=direction(rows),
-        heat_map=heat_map(
-            cells, scores, chosen.cell if chosen else None, stopped=stopped_early(trials, results)
-        ),
+        heat_map=heat_map(cells, scores, chosen.cell if chosen else None, stopped=stopped),
         curve=curve(sweep.measure.name, cells, scores),
         growing=growing(moments),
         chosen=chosen,
         test=_test(sweep, chosen),
+        stopped=stopped[chosen.cell] if chosen else 0,
+        before=_before(chosen, earlier),
         validation=", ".join(sorted(filter(None, benchmarks))) or "nothing yet",
         trials=[(trial, results.get(trial.name), causes.get(trial.name, "")) for trial in trials],
         changes=changes,
@@ -211,6 +230,12 @@ def _numbers(cells: Sequence[Cell]) -> dict[str, float]:
         return {cell.name: float(next(iter(cell.labels.values()))) for cell in cells}
     except ValueError:
         return {}
+
+
+def _before(chosen: Chosen | None, earlier: Chosen | None) -> Sequence[str]:
+    if chosen is not None:
+        return chosen.before
+    return (*earlier.before, earlier.cell) if earlier else ()
 
 
 def _test(sweep: Sweep, chosen: Chosen | None) -> tuple[float, list[float]] | None:

@@ -46,9 +46,21 @@ def slots(workers: int) -> int:
     Raises:
         UsageError: not even one.
     """
-    have = ray.cluster_resources()
-    devices = have.get("GPU", 0) if gpus_for(workers) else have.get("CPU", 0)
-    return int(devices) // workers
+    found = _fit(ray.cluster_resources(), workers)
+    if not found:
+        raise UsageError(f"--workers {workers}: the cluster has no room for a trial of so many")
+    return found
+
+
+def neighbours(workers: int) -> int:
+    """Return how many trials share a machine of the connected cluster, at most."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, *(_fit(resources, workers) for resources in nodes))
+
+
+def _fit(resources: Mapping[str, float], workers: int) -> int:
+    kind = "GPU" if gpus_for(workers) else "CPU"
+    return int(resources.get(kind, 0)) // workers
 
 
 def rungs(scheduler: str, halving: Halving) -> Halving:

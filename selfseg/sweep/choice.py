@@ -1,12 +1,13 @@
 """The cell that is best on the validation part, scored once on the test part."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from statistics import fmean
 from typing import Any
 
 from selfseg import storage
 from selfseg.config import Config
-from selfseg.sweep.plan import Cell, Trial
+from selfseg.sweep.plan import Trial
 from selfseg.sweep.results import Result, read_kept, slim, write_kept
 
 TEST = "test.json"
@@ -22,34 +23,35 @@ class Chosen(Config):
     records: tuple[dict[str, Any], ...]
     """One for each trial, of its end."""
 
+    before: tuple[str, ...] = ()
+    """Cells that had been chosen before, of fewer trials or under other settings, and were scored
+    on the test part as well."""
 
-def choose(trials: Sequence[Trial], results: Mapping[str, Result]) -> Cell | None:
-    """Return the cell with the best mean over seeds; one of which a seed was stopped is none.
 
-    None: not all trials are over yet, so that a later choice may be another.
+def choose(trials: Sequence[Trial], results: Mapping[str, Result]) -> list[Trial]:
+    """Return the runs that came to their end of the cell with the best mean over them.
+
+    Runs that were stopped early count for nothing, so a cell of which all were is not chosen.
+    None at all: not all trials are over yet, so that a later choice may be another.
     """
     if not all(trial.name in results and results[trial.name].over for trial in trials):
-        return None
-    cells = {trial.cell.name: trial.cell for trial in trials}
-    own = {
-        name: [results[trial.name] for trial in trials if trial.cell.name == name] for name in cells
-    }
-    means = {
-        name: fmean(result.score for result in runs)
-        for name, runs in own.items()
-        if all(result.status == "finished" for result in runs)
-    }
-    return cells[max(means, key=lambda name: means[name])] if means else None
+        return []
+    ended: dict[str, list[Trial]] = {}
+    for trial in trials:
+        if results[trial.name].status == "finished":
+            ended.setdefault(trial.cell.name, []).append(trial)
+    means = (fmean(results[trial.name].score for trial in own) for own in ended.values())
+    return max(zip(means, ended.values(), strict=True), key=itemgetter(0), default=(0, []))[1]
 
 
 def score_chosen(
     output: str, trials: Sequence[Trial], score: Callable[[str], list[dict[str, Any]]]
 ) -> Chosen:
-    """Score the chosen cell's trials on the test part, unless that was done before.
+    """Score the chosen trials on the test part, unless that was done before.
 
     Args:
         output: the sweep's folder.
-        trials: of the chosen cell.
+        trials: of one cell.
         score: a run's URL to its records on the test part.
     """
     found = read_chosen(output)
@@ -57,7 +59,8 @@ def score_chosen(
     if found is not None and found.identities == identities:
         return found
     records = tuple(slim(score(trial.url)[-1]) for trial in trials)
-    result = Chosen(cell=trials[0].cell.name, identities=identities, records=records)
+    before = (*found.before, found.cell) if found else ()
+    result = Chosen(cell=trials[0].cell.name, identities=identities, records=records, before=before)
     write_kept(storage.join(output, TEST), result)
     return result
 

@@ -220,6 +220,11 @@ def _trial(
     if config.data.follow:
         raise UsageError("data.follow: all trials of a sweep learn from one state: set it to false")
     measure = replace(sweep.measure, rounds=cell.rounds or sweep.measure.rounds)
+    if missing := sorted({*measure.rounds} - {*config.round_ends}):
+        raise UsageError(
+            f"method.rounds: trial {trial_name(cell, seed)} is scored after round {missing[-1]} "
+            f"and ends after {max(config.round_ends, default=0)}: let it have {missing[-1]}"
+        )
     told = {
         # Of the method's name, a default everywhere, depends which the others are.
         "method": config.method.name,

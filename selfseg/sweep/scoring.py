@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from selfseg.errors import UsageError
+from selfseg.evaluation.protocols import INNER_FRAMES, STILLS
 from selfseg.prediction.benchmarks import Benchmark, find_benchmark, held_out
 from selfseg.prediction.evaluate import evaluate, keep, record, with_thresholds
 from selfseg.prediction.segment import compute_device
@@ -61,6 +62,23 @@ class Ground:
         rest, chosen = held_out(whole, names)
         # Part of a benchmark must never pass for all of it.
         return replace(chosen, name=f"{whole.name}, validation"), rest
+
+
+def check(ground: Ground, measure: Measure) -> None:
+    """See, before the first trial trains, that it can be scored.
+
+    Raises:
+        UsageError: what is measured is of videos and there are images, or the other way round.
+        UserError: the ground cannot be used.
+    """
+    for part in ground.parts():
+        other = INNER_FRAMES if part.still else STILLS
+        if measure.name in {f"{name}_mean" for name in other.labels}:
+            there, wanted = ("images", "videos") if part.still else ("videos", "single images")
+            raise UsageError(
+                f"{part.name}: has {there}, and {measure.name} is of {wanted}: name some with "
+                "masks by --score-on URL or --root DIR"
+            )
 
 
 def score(

@@ -8,7 +8,7 @@ from pyarrow import parquet
 
 from selfseg.experiment import read_recipe
 from selfseg.runtime.trial import take
-from selfseg.sweep.choice import choose, score_chosen
+from selfseg.sweep.choice import choose, read_chosen, score_chosen
 from selfseg.sweep.estimate import seconds_left
 from selfseg.sweep.plan import Halving
 from selfseg.sweep.results import Failure, as_csv, as_parquet, read_results
@@ -27,20 +27,23 @@ def test_the_mean_over_seeds_chooses_not_the_best_run(tmp_path):
     """Cell 0 has the best run, 0.9, and the mean 0.5; cell 1 has 0.6 twice."""
     trials = trials_of(tmp_path, seeds=2)
     results = results_of(trials, [0.9, 0.6, 0, 0, 0, 0, 0.1, 0.6, 0, 0, 0, 0])
-    assert choose(trials, results) == trials[1].cell
+    assert choose(trials, results) == [trials[1], trials[7]]
 
 
 def test_nothing_is_chosen_before_all_are_over(tmp_path):
     trials = trials_of(tmp_path)
     results = results_of(trials[:5], [0.1] * 5)
-    assert choose(trials, results) is None
+    assert choose(trials, results) == []
 
 
-def test_a_cell_that_was_stopped_is_not_chosen(tmp_path):
-    trials = trials_of(tmp_path)
-    results = results_of(trials, [0.9, 0.6, 0.1, 0.1, 0.1, 0.1])
-    results[trials[0].name] = results[trials[0].name].override({"status": "stopped"})
-    assert choose(trials, results) == trials[1].cell
+def test_runs_that_were_stopped_early_count_for_nothing_and_do_not_rule_out_the_others(tmp_path):
+    """Cell 0 has the best run and cell 1 the best that came to its end, of two."""
+    trials = trials_of(tmp_path, seeds=2)
+    results = results_of(trials, [0.9, 0.6, 0, 0, 0, 0.5, 0.9, 0.1, 0, 0, 0, 0.5])
+    for stopped in (0, 6, 7):
+        name = trials[stopped].name
+        results[name] = results[name].override({"status": "stopped"})
+    assert choose(trials, results) == [trials[1]]
 
 
 def test_the_test_part_is_looked_at_once_for_a_choice(tmp_path):
@@ -55,8 +58,13 @@ def test_the_test_part_is_looked_at_once_for_a_choice(tmp_path):
     assert score_chosen(str(tmp_path), trials[:1], score) == first
     assert looked == [trials[0].url]
     assert first.records == ({"j_mean": 0.3},)
-    assert score_chosen(str(tmp_path), trials[1:2], score).cell == trials[1].cell.name
+    assert first.before == ()
+    second = score_chosen(str(tmp_path), trials[1:2], score)
+    assert second.cell == trials[1].cell.name
     assert looked == [trials[0].url, trials[1].url]
+    # Whoever reads of the second hears of the first.
+    assert second.before == (first.cell,)
+    assert read_chosen(str(tmp_path)) == second
 
 
 def test_the_tidy_table_has_a_row_a_trial_with_settings_score_and_cause(tmp_path):

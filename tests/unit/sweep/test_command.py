@@ -11,7 +11,7 @@ from selfseg.runtime import ray_train
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep, plan
-from selfseg.sweep.results import Failure, read_results
+from selfseg.sweep.results import Failure
 from selfseg.sweep.scoring import Ground
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, trials_of
 
@@ -36,7 +36,7 @@ def test_all_trials_go_to_weights_and_biases_as_one_group_where_that_is_asked_fo
 ):
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(ray_train, "train", lambda config, **how: asked.append(how))
-    monkeypatch.setattr(command, "slots", lambda workers: 1)
+    monkeypatch.setattr(command, "neighbours", lambda workers: 3)
     told = ["--collection", "videos", "--output", f"{tmp_path}/", *options]
     args = command.build_parser(toy).parse_args(told)
     videos: Any = Videos()
@@ -47,6 +47,7 @@ def test_all_trials_go_to_weights_and_biases_as_one_group_where_that_is_asked_fo
     assert {(how["wandb"], how["group"]) for how in asked} == {
         (mode, f"proposal 4, {tmp_path.name}")
     }
+    assert {how["beside"] for how in asked} == {3}
 
 
 class Scored:
@@ -65,8 +66,7 @@ class Scored:
         self._args = command.build_parser(toy).parse_args(told)
 
     def choose(self, failures: list[Failure]) -> Chosen | None:
-        results = read_results(self.trials)
-        return command.chosen_of(self.trials, results, failures, Ground(), self._args)
+        return command.chosen_of(self.trials, failures, Ground(), self._args)
 
     def _tested(self, url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:
         del url, options

@@ -52,7 +52,8 @@ def test_a_seed_can_be_the_value_of_several_settings(tmp_path):
 
 def test_a_cell_may_be_scored_after_other_rounds_than_the_sweep(tmp_path):
     by_rounds = replace(SWEEP.measure, rounds=(1, 2))
-    cells = SWEEP.cells[0], replace(SWEEP.cells[1], rounds=(0, 1, 2))
+    in_rounds = Cell({"a": "1"}, "dystab_bootstrap_cpu")
+    cells = in_rounds, Cell({"a": "2"}, in_rounds.recipe, rounds=(0, 1, 2))
     sweep = replace(SWEEP, measure=by_rounds, cells=cells)
     first, second = plan(sweep, output=str(tmp_path), seeds=1, changes={}, depends_on={})
     assert (first.measure.rounds, second.measure.rounds) == ((1, 2), (0, 1, 2))
@@ -147,3 +148,15 @@ def test_a_run_that_ends_before_it_shows_anything_has_no_rung_but_its_end(tmp_pa
     config = trials_of(tmp_path)[0].config
     longer = Halving(3, 3, after=("loop.steps", "method.inpainter_steps"))
     assert longer.steps(config) == (9,)
+
+
+def test_a_round_that_a_trial_does_not_have_cannot_score_it(tmp_path):
+    cell = Cell({"a": "1"}, "dystab_bootstrap_cpu", rounds=(1, 3))
+    short = {"method.initial_steps": 2, "method.static_steps": 1, "method.dynamic_steps": 1}
+    changes = short | {"method.rounds": 2, "loop.steps": 6}
+    told = r"^method\.rounds: trial a=1,seed=0 is scored after round 3 and ends after 2: let it"
+    with pytest.raises(UsageError, match=told):
+        plan(
+            replace(SWEEP, cells=(cell,)),
+            output=str(tmp_path), seeds=1, changes=changes, depends_on={},
+        )  # fmt: skip

@@ -1,20 +1,22 @@
 """What trials are scored on, and when their scores are left in a run's folder."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from selfseg.errors import UsageError
 from selfseg.evaluation.protocols import score_frame
 from selfseg.evaluation.still_baselines import centre_ellipse
 from selfseg.evaluation.thresholds import GRID
 from selfseg.prediction.subjects import Subject
 from selfseg.sweep import scoring
 from selfseg.sweep.plan import Measure
-from selfseg.sweep.scoring import Ground, score
+from selfseg.sweep.scoring import Ground, check, score
 from tests.exact_collection import write_collection
-from tests.synthetic import moving_disc
+from tests.synthetic import moving_disc, write_frames, write_masks
 
 NAMES = ("bus", "car", "cat", "dog", "swan")
 
@@ -43,6 +45,35 @@ def test_videos_to_choose_by_can_be_named(collection):
     validation, test = Ground(collection=collection, validation=("dog",)).parts()
     assert names(validation) == ["dog"]
     assert names(test) == ["bus", "car", "cat", "swan"]
+
+
+def test_a_benchmark_with_a_split_to_choose_by_is_reported_on_by_the_other(tmp_path):
+    scenes = {name: moving_disc(3, seed=place) for place, name in enumerate(NAMES)}
+    for name, scene in scenes.items():
+        write_frames(tmp_path / "JPEGImages" / "480p" / name, scene.frames)
+        write_masks(tmp_path / "Annotations" / "480p" / name, scene.masks)
+    lists = tmp_path / "ImageSets" / "480p"
+    lists.mkdir(parents=True)
+    for split, listed in (("train", NAMES[:3]), ("val", NAMES[3:])):
+        lines = [f"/JPEGImages/480p/{name}/00000.jpg x" for name in listed]
+        (lists / f"{split}.txt").write_text("\n".join(lines))
+    ground = Ground(root=str(tmp_path), benchmark="davis16", splits=("train", "val"))
+    validation, test = ground.parts()
+    assert names(validation) == list(NAMES[:3])
+    assert names(test) == list(NAMES[3:])
+    # One split alone is cut in two.
+    one = replace(ground, splits=("val", None), validation=("swan",))
+    assert [names(part) for part in one.parts()] == [["swan"], ["dog"]]
+    with pytest.raises(UsageError, match=r"^--validation: this benchmark has a split to choose"):
+        replace(ground, validation=("bus",)).parts()
+
+
+def test_what_cannot_be_scored_on_a_ground_is_known_before_anything_trains(collection):
+    check(Ground(collection=collection), Measure("j_mean"))
+    check(Ground(collection=collection), Measure("map50"))
+    told = r"^c, validation: has videos, and iou_mean is of single images: name some with masks by"
+    with pytest.raises(UsageError, match=told):
+        check(Ground(collection=collection), Measure("iou_mean"))
 
 
 def test_only_scores_of_a_trials_end_are_left_in_its_folder(monkeypatch):

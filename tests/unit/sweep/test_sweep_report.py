@@ -157,6 +157,32 @@ def test_the_page_says_what_was_chosen_what_failed_and_that_the_test_part_was_lo
     assert "the test part has not been looked at" in empty
 
 
+def test_a_second_look_at_the_test_part_is_told_with_what_was_chosen_first(tmp_path):
+    trials, results = scored(tmp_path, [0.1, 0.2])
+    record = {"j_mean": 0.456, "benchmark": "ski-ptz test"}
+    first, second = (trial.cell.name for trial in trials[:2])
+    again = Chosen(cell=second, identities=(), records=(record,), before=(first,))
+    told = f"Earlier commands chose {first}, of fewer trials or under other settings"
+    for chosen in (again, None):
+        earlier = again if chosen else Chosen(cell=first, identities=(), records=(record,))
+        url = write_sweep_report(
+            str(tmp_path), SWEEP, trials, results, failures=[], chosen=chosen, earlier=earlier
+        )
+        text = Path(url).read_text()
+        assert told in text
+        assert ", once, after it had been chosen" not in text
+        assert "the test part has not been looked at" not in text
+
+
+def test_of_a_chosen_cell_the_page_counts_the_runs_that_were_stopped_early(tmp_path):
+    trials, results = scored(tmp_path, [0.1] * 12)
+    results[trials[6].name] = results[trials[6].name].override({"status": "stopped"})
+    record = {"j_mean": 0.456, "benchmark": "ski-ptz test"}
+    chosen = Chosen(cell=trials[0].cell.name, identities=(), records=(record,))
+    url = write_sweep_report(str(tmp_path), SWEEP, trials, results, failures=[], chosen=chosen)
+    assert "of which 1 came to the end and 1 was stopped early" in Path(url).read_text()
+
+
 def test_where_each_trial_has_its_own_threshold_the_table_and_the_page_say_so(tmp_path):
     trials, results = scored(tmp_path, [0.1, 0.2])
     record = {"j_mean": 0.456, "benchmark": "ski-ptz test", "threshold": 0.65}
