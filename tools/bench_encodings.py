@@ -89,7 +89,7 @@ def flows(path: Path, number: int) -> Iterator[np.ndarray]:
     stride = max(1, (video.num_frames - 1) // number)
     for position, (first, second) in enumerate(pairwise(views)):
         if position % stride == 0 and position // stride < number:
-            yield resize_flow(matcher.flows(first, second)[0], sizes.flow)
+            yield resize_flow(matcher.flows(first, [second])[0][0], sizes.flow)
 
 
 def measure(encoding: Encoding, measured: Sequence[np.ndarray]) -> tuple[float, ...]:

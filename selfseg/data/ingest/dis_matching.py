@@ -1,5 +1,6 @@
 """Optical flow by inverse search, on a CPU."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,10 @@ class DisMatcher:
         return resize(gray(image), size)
 
     def flows(
-        self, first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"]
-    ) -> tuple[Flow, Flow]:
+        self, first: UInt8[np.ndarray, "h w"], others: Sequence[UInt8[np.ndarray, "h w"]]
+    ) -> list[tuple[Flow, Flow]]:
         """Search in either direction."""
-        return self._flow(first, second), self._flow(second, first)
+        return [(self._flow(first, other), self._flow(other, first)) for other in others]
 
     def _flow(self, first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"]) -> Flow:
         return dis_flow(

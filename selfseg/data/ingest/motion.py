@@ -1,5 +1,6 @@
 """How a frame moves towards a later one: flow both ways and the camera's share of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -23,9 +24,9 @@ class Matcher(Protocol):
         ...
 
     def flows(
-        self, first: UInt8[np.ndarray, "h w ..."], second: UInt8[np.ndarray, "h w ..."]
-    ) -> tuple[Float32[np.ndarray, "h w 2"], Float32[np.ndarray, "h w 2"]]:
-        """Return the flow from the first view to the second, and back, (x, y), in their pixels."""
+        self, first: UInt8[np.ndarray, "h w ..."], others: Sequence[UInt8[np.ndarray, "h w ..."]]
+    ) -> list[tuple[Float32[np.ndarray, "h w 2"], Float32[np.ndarray, "h w 2"]]]:
+        """Return the flow from the first view to each other, and back, (x, y), in their pixels."""
         ...
 
 
@@ -73,12 +74,20 @@ def matchable(
 
 
 def measure(
-    first: Matchable, second: Matchable, flow_size: tuple[int, int], matcher: Matcher
+    first: Matchable, others: Sequence[Matchable], flow_size: tuple[int, int], matcher: Matcher
+) -> list[Motion]:
+    """Measure the motion from the first frame to each other, and back; keep it on `flow_size`."""
+    return [
+        _motion(first, resize_flow(forward, flow_size), resize_flow(backward, flow_size))
+        for forward, backward in matcher.flows(first.view, [other.view for other in others])
+    ]
+
+
+def _motion(
+    first: Matchable,
+    forward: Float32[np.ndarray, "h w 2"],
+    backward: Float32[np.ndarray, "h w 2"],
 ) -> Motion:
-    """Measure the motion from the first frame to the second, and back; keep it on `flow_size`."""
-    forward, backward = (
-        resize_flow(flow, flow_size) for flow in matcher.flows(first.view, second.view)
-    )
     homography, inlier_share = fit_homography(first.corners, forward, backward)
     camera = PairMeta.model_validate(
         {

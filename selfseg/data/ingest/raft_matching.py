@@ -1,5 +1,6 @@
 """Optical flow by a network that learned it, on a GPU if there is one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -32,23 +33,46 @@ class RaftMatcher:
         return resize(image, raft_grid(*size))
 
     def flows(
-        self, first: UInt8[np.ndarray, "h w 3"], second: UInt8[np.ndarray, "h w 3"]
-    ) -> tuple[Flow, Flow]:
-        """Ask for both directions at once.
+        self, first: UInt8[np.ndarray, "h w 3"], others: Sequence[UInt8[np.ndarray, "h w 3"]]
+    ) -> list[tuple[Flow, Flow]]:
+        """Ask for both directions of a pair at once, on a GPU for those of all pairs.
 
         Raises:
             UserError: its weights are out of reach, or another network's.
         """
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network = _network(self.size, self.weights, device)
-        both = torch.from_numpy(np.stack([first, second])).to(device)
-        images = both.permute(0, 3, 1, 2).float() / 255
-        # Half precision where it is quick, which a CPU's is not.
-        half = torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
-        with torch.inference_mode(), half:
-            flow = network(images, images.flip(0)).float()
-        forward, backward = flow.permute(0, 2, 3, 1).contiguous().cpu().numpy()
-        return forward, backward
+        # A larger batch would only take more memory on a CPU.
+        at_once = len(others) if device.type == "cuda" else 1
+        return [
+            flow
+            for start in range(0, len(others), at_once)
+            for flow in both_ways(network, first, others[start : start + at_once], device)
+        ]
+
+
+def both_ways(
+    network: Raft,
+    first: UInt8[np.ndarray, "h w 3"],
+    others: Sequence[UInt8[np.ndarray, "h w 3"]],
+    device: torch.device,
+) -> list[tuple[Flow, Flow]]:
+    """Return the flow from an image to each other, and back, from one batch."""
+    shown = torch.from_numpy(np.stack([first, *others])).to(device)
+    here, *there = (shown.permute(0, 3, 1, 2).float() / 255).unbind()
+    origins, targets = torch.stack([here] * len(there)), torch.stack(there)
+    # Half precision where it is quick, which a CPU's is not.
+    half = torch.autocast(device.type, torch.float16, enabled=device.type == "cuda")
+    with torch.inference_mode(), half:
+        flow = network(torch.cat([origins, targets]), torch.cat([targets, origins])).float()
+    forward, backward = (
+        flow.permute(0, 2, 3, 1)
+        .contiguous()
+        .cpu()
+        .numpy()
+        .reshape(2, len(there), *first.shape[:2], 2)
+    )
+    return list(zip(forward, backward, strict=True))
 
 
 @cache

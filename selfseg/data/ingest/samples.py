@@ -219,12 +219,16 @@ def _moving(
     """Measure the motion of the window's first frame to the others."""
     first = window[0]
     frame = first.frame
-    motions = {}
+    others: dict[int, Matchable] = {}
     for gap in gaps:
-        second = window[gap].matchable if gap < len(window) else None
+        other = window[gap].matchable if gap < len(window) else None
         asked = wanted is None or frame.number in wanted or frame.number + gap in wanted
-        if asked and matcher and first.matchable and second:
-            motions[gap] = measure(first.matchable, second, sizes.flow, matcher)
+        if asked and other:
+            others[gap] = other
+    motions: dict[int, Motion] = {}
+    if matcher and first.matchable and others:
+        measured = measure(first.matchable, list(others.values()), sizes.flow, matcher)
+        motions = dict(zip(others, measured, strict=True))
     return MovingFrame(frame.number, frame.time_s, first.image, frame.image, motions)
 
 

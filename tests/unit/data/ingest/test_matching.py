@@ -9,10 +9,11 @@ from torchvision.models.optical_flow import raft_small
 from selfseg.data.format import schema
 from selfseg.data.format.settings import DisSettings, IngestSettings
 from selfseg.data.ingest.dis_matching import DisMatcher
-from selfseg.data.ingest.raft_matching import RaftMatcher
+from selfseg.data.ingest.raft_matching import RaftMatcher, both_ways
 from selfseg.data.ingest.samples import samples
 from selfseg.data.ingest.videos import open_video
 from selfseg.errors import UserError
+from selfseg.nets.raft import Raft, load_raft_weights
 from tests.synthetic import moving_disc, write_frames
 from tests.unit.nets.published import raft_that_sees
 
@@ -39,26 +40,38 @@ def test_inverse_search_sees_gray_and_raft_sees_colours(untaught):
 
 def test_either_direction_is_what_the_other_order_of_frames_gives(untaught):
     first, second = SCENE.frames[:2]
-    forward, backward = untaught.flows(first, second)
+    ((forward, backward),) = untaught.flows(first, [second])
     assert forward.shape == backward.shape == (128, 160, 2)
     assert np.abs(forward - backward).max() > 0.1
-    swapped = untaught.flows(second, first)
+    (swapped,) = untaught.flows(second, [first])
     np.testing.assert_allclose(swapped, (backward, forward), rtol=1e-3, atol=1e-3)
 
 
 def test_asked_again_it_answers_the_same(untaught):
     first, second = SCENE.frames[:2]
-    once, again = untaught.flows(first, second), untaught.flows(first, second)
+    once, again = untaught.flows(first, [second]), untaught.flows(first, [second])
     np.testing.assert_array_equal(once, again)
+
+
+def test_several_pairs_in_a_batch_are_what_each_is_alone(untaught):
+    first, *others = SCENE.frames
+    alone = untaught.flows(first, others)
+    assert len(alone) == len(others) == 2
+    network = Raft("raft_small")
+    load_raft_weights(network, untaught.weights)
+    together = both_ways(network.eval(), first, others, torch.device("cpu"))
+    np.testing.assert_allclose(together, alone, rtol=1e-3, atol=1e-3)
+    assert np.abs(np.subtract(*alone)).max() > 0.1
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_on_a_gpu_it_sees_what_it_sees_on_a_cpu(untaught, monkeypatch):
-    on_gpu = untaught.flows(*SCENE.frames[:2])
+def test_on_a_gpu_it_sees_what_it_sees_on_a_cpu_but_for_half_precision(untaught, monkeypatch):
+    on_gpu = untaught.flows(SCENE.frames[0], [*SCENE.frames[1:]])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    on_cpu = untaught.flows(*SCENE.frames[:2])
+    on_cpu = untaught.flows(SCENE.frames[0], [*SCENE.frames[1:]])
     np.testing.assert_allclose(on_gpu, on_cpu, atol=0.1)
+    assert np.abs(np.subtract(on_gpu, on_cpu)).max() > 1e-4
 
 
 def test_flow_is_kept_in_pixels_of_the_stored_grid(tmp_path):
@@ -92,7 +105,7 @@ def test_missing_weights_are_named_with_what_they_are_for(tmp_path):
     matcher = RaftMatcher("raft_large", str(path))
     message = f"{path}: no such file; it holds the weights of raft_large"
     with pytest.raises(UserError, match=re.escape(message)) as caught:
-        matcher.flows(*SCENE.frames[:2])
+        matcher.flows(SCENE.frames[0], [SCENE.frames[1]])
     assert "\n" not in str(caught.value)
 
 
