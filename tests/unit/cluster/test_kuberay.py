@@ -2,7 +2,7 @@
 
 import os
 import re
-import shlex
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -105,17 +105,58 @@ def test_credentials_are_references_to_a_secret():
     assert not any(read(path.name)["kind"] == "Secret" for path in KUBERAY.iterdir())
 
 
-def test_a_job_that_is_tried_again_goes_on_with_the_same_run():
+def stub(folder: Path, name: str, script: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> list[list[str]]:
+    """Return what runs on the cluster when KubeRay submits the job."""
+    pod, head, submitted, ran = (tmp_path / name for name in ("pod", "head", "submitted", "ran"))
+    # As in KubeRay's ray-operator/controllers/ray/common/job.go.
+    entrypoint = read("rayjob.yaml")["spec"]["entrypoint"].strip()
+    line = f"if ! ray job status ID ; then ray job submit --no-wait -- {entrypoint} ; fi"
+    stub(pod, "ray", f'test "$2" = submit && shift 4 && printf "%s\\0" "$@" > {submitted}')
+    for name in ("python", "selfseg"):
+        stub(pod, name, f'echo "{name} $*" >> {tmp_path}/in_the_pod')
+        stub(head, name, f'echo "{name} $*" >> {ran}')
+    run_with(pod, ["bash", "-ce", "--", line])
+    # As `ray job submit` joins the words, and the head runs them.
+    words = submitted.read_text().split("\0")[:-1]
+    run_with(head, ["sh", "-c", subprocess.list2cmdline(words)])
+    return [line.split() for line in ran.read_text().splitlines()]
+
+
+def run_with(folder: Path, command: list[str]) -> None:
+    path = f"{folder}:{os.environ['PATH']}"
+    subprocess.run(command, env={"PATH": path}, check=True, timeout=20)
+
+
+def test_the_cluster_waits_for_nodes_and_trains_and_the_submitters_pod_does_neither(
+    commands: list[list[str]], tmp_path: Path
+):
+    assert not (tmp_path / "in_the_pod").exists()
+    assert [words[:2] for words in commands] == [
+        ["python", "cluster/await_nodes.py"],
+        ["selfseg", "train"],
+    ]
+
+
+def test_a_job_that_is_tried_again_goes_on_with_the_same_run(commands: list[list[str]]):
     job = read("rayjob.yaml")["spec"]
-    words = shlex.split(job["entrypoint"])
+    _, words = commands
     assert re.fullmatch(r"s3://[\w/]+", words[words.index("--run") + 1])
     assert job["backoffLimit"] > 0
 
 
-def test_a_job_waits_for_as_many_workers_as_it_trains_with_and_the_cluster_may_have():
+def test_a_job_waits_for_as_many_workers_as_it_trains_with_and_the_cluster_may_have(
+    commands: list[list[str]],
+):
     job = read("rayjob.yaml")["spec"]
-    words = shlex.split(job["entrypoint"])
-    awaited = words[words.index("cluster/await_nodes.py") + 1]
+    (_, _, awaited, *_), words = commands
     assert awaited == words[words.index("--workers") + 1]
     assert all(
         int(awaited) <= group["maxReplicas"] for group in job["rayClusterSpec"]["workerGroupSpecs"]
