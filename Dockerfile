@@ -26,12 +26,14 @@ COPY selfseg selfseg
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:3.11-slim-bookworm
-# KubeRay's probes call wget, `ray up` copies files with rsync.
+# KubeRay's probes call wget, `ray up` copies files with rsync, and runs all in login shells, where
+# Debian's /etc/profile replaces the PATH of below.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends rsync wget \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 ray \
-    && install --directory --owner ray --group ray /cache /home/ray/.ray
+    && install --directory --owner ray --group ray /cache /home/ray/.ray \
+    && echo 'PATH=/opt/selfseg/bin:$PATH' > /etc/profile.d/selfseg.sh
 COPY --from=build /opt/selfseg /opt/selfseg
 COPY cluster/await_nodes.py cluster/spot_notice.py /home/ray/cluster/
 # `ray up` asks the image where its user is at home. The last two have the container toolkit pass GPUs in.

@@ -61,7 +61,7 @@ def main() -> None:
             print(f"this instance is taken: {taken}", flush=True)
             try:
                 tell_ray(f"spot: {taken}")
-            except subprocess.CalledProcessError as error:  # Ray is starting, or busy
+            except (OSError, subprocess.CalledProcessError) as error:  # Ray is starting, or busy
                 print(f"Ray did not hear: {error}", flush=True)
             else:
                 return

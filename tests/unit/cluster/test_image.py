@@ -1,6 +1,9 @@
 import re
 import shlex
+import subprocess
 from pathlib import Path
+
+from ray.autoscaler._private.command_runner import _with_interactive
 
 ROOT = Path(__file__).parents[3]
 STEPS = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
@@ -45,3 +48,23 @@ def test_the_image_holds_no_secret_and_asks_for_a_token():
 def test_the_image_has_the_python_of_the_project():
     bases = {step.split()[0] for step in steps("FROM")}
     assert bases == {"python:3.11-slim-bookworm"}
+
+
+def test_the_login_shells_of_ray_up_find_ray(tmp_path: Path):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "ray").write_text("#!/bin/sh\necho found")
+    (programs / "ray").chmod(0o755)
+    # A login shell reads ~/.profile after /etc/profile, as it does what lies in /etc/profile.d.
+    added = re.findall("echo '(.*)' > /etc/profile.d/", "\n".join(steps("RUN")))
+    (tmp_path / ".profile").write_text("\n".join(added).replace("/opt/selfseg/bin", str(programs)))
+    (tmp_path / ".bashrc").touch()
+    done = subprocess.run(
+        " ".join(_with_interactive("ray")),
+        env={"HOME": str(tmp_path), "PATH": f"{programs}:/usr/bin:/bin"},
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "found\n", done.stderr

@@ -82,13 +82,19 @@ def test_ray_hears_of_a_notice_even_if_ec2_did_not_answer_at_first(
     assert told == [f"spot: {NOTICE}"]
 
 
-def test_a_notice_that_ray_did_not_hear_is_told_again(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "failure",
+    [subprocess.CalledProcessError(1, "ray drain-node"), FileNotFoundError("no such file: 'ray'")],
+)
+def test_a_notice_that_ray_did_not_hear_is_told_again(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
+):
     told: list[str] = []
 
     def tell(reason: str) -> None:
         told.append(reason)
         if len(told) == 1:
-            raise subprocess.CalledProcessError(1, "ray drain-node")
+            raise failure
 
     monkeypatch.setattr(spot_notice, "notice", lambda: NOTICE)
     monkeypatch.setattr(spot_notice, "tell_ray", tell)
