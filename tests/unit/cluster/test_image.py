@@ -1,12 +1,25 @@
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
+import cv2
+import pytest
 from ray.autoscaler._private.command_runner import _with_interactive
 
 ROOT = Path(__file__).parents[3]
 STEPS = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+
+BASE = {"ld-linux-x86-64", "libc", "libdl", "libgcc_s", "libm", "libpthread", "libstdc++", "libz"}
+"""Libraries that python:3.11-slim-bookworm has."""
+PACKAGES = {
+    "libGL": "libgl1",
+    "libglib-2.0": "libglib2.0-0",
+    "libgthread-2.0": "libglib2.0-0",
+    "libxcb": "libxcb1",
+}
+"""The package of Debian 12 that has a library."""
 
 
 def steps(name: str) -> list[str]:
@@ -68,3 +81,29 @@ def test_the_login_shells_of_ray_up_find_ray(tmp_path: Path):
         check=False,
     )
     assert done.stdout == "found\n", done.stderr
+
+
+def asked_of_the_system(folder: Path) -> set[str]:
+    """Return the libraries that OpenCV's wheel asks the system for when it is imported."""
+    bundled = {path.name: path for path in folder.parent.glob("opencv_python*.libs/*")}
+    ahead = list(folder.glob("cv2*.so"))
+    asked: set[str] = set()
+    while ahead:
+        command = ["readelf", "--dynamic", ahead.pop()]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        new = set(re.findall(r"\(NEEDED\).*\[(.*)\]", said)) - asked
+        ahead += [bundled[name] for name in new & set(bundled)]
+        asked |= new
+    return {name.partition(".so")[0] for name in asked - set(bundled)}
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf: not installed")
+def test_the_image_has_the_libraries_that_opencv_asks_for():
+    (installed,) = (
+        re.findall(r"apt-get install \S+ \S+ (.*?) +&&", step)[0].split()
+        for step in steps("RUN")
+        if "rsync" in step
+    )
+    asked = asked_of_the_system(Path(cv2.__file__).parent)
+    assert "libc" in asked
+    assert {name for name in asked - BASE if PACKAGES.get(name) not in installed} == set()
