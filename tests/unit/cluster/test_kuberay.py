@@ -1,4 +1,4 @@
-"""Set KUBERAY_CRDS to a folder with ray.io_rayclusters.yaml and ray.io_rayjobs.yaml of KubeRay."""
+"""KUBERAY_CRDS: a folder with ray.io_rayclusters.yaml and ray.io_rayjobs.yaml of KubeRay 1.7."""
 
 import os
 import re
@@ -161,6 +161,12 @@ def test_a_job_waits_for_as_many_workers_as_it_trains_with_and_the_cluster_may_h
     assert all(
         int(awaited) <= group["maxReplicas"] for group in job["rayClusterSpec"]["workerGroupSpecs"]
     )
+
+
+def test_all_texts_ask_for_the_kuberay_that_first_knew_the_priority_of_a_group():
+    texts = [KUBERAY.with_name("README.md"), *(KUBERAY / name for name in KINDS)]
+    asked = [re.findall(r"KubeRay (\S+) or newer", path.read_text()) for path in texts]
+    assert asked == [["1.7"]] * len(texts)
 
 
 @pytest.mark.skipif("KUBERAY_CRDS" not in os.environ, reason="KUBERAY_CRDS: no folder of CRDs")
