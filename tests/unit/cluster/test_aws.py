@@ -98,6 +98,54 @@ def test_workers_may_use_one_bucket_and_nothing_else_that_is_aws(account: dict[s
     )
 
 
+def test_roles_have_no_policies_of_others_but_those_that_are_meant(account: dict[str, Any]):
+    registry = "arn:${AWS::Partition}:iam::aws:policy/AmazonEC2ContainerRegistryReadOnly"
+    sessions = "arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
+    policies = {
+        name: resource["Properties"]["ManagedPolicyArns"]
+        for name, resource in account["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Role"
+    }
+    assert policies == {
+        "Worker": ["Storage", registry],
+        "Head": ["Storage", registry, sessions],
+    }
+
+
+def rights(role: dict[str, Any]) -> dict[str, set[tuple[str, str]]]:
+    """Return, by what a role may do, to what (all but: "not ...") and on which condition."""
+    found: dict[str, set[tuple[str, str]]] = {}
+    for policy in role["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            actions, to = statement["Action"], statement.get("Resource")
+            to = to or f"not {statement['NotResource']}"
+            equal = statement.get("Condition", {"StringEquals": {}})["StringEquals"]
+            condition = " and ".join(f"{key} is {value}" for key, value in equal.items())
+            for action in [actions] if isinstance(actions, str) else actions:
+                found.setdefault(action, set()).add((to, condition))
+    return found
+
+
+def test_the_head_changes_the_clusters_instances_alone_and_makes_no_other_one_of_them(
+    config: dict[str, Any], account: dict[str, Any]
+):
+    instances, cluster = "arn:${AWS::Partition}:ec2:*:*:instance/*", config["cluster_name"]
+    ours = (instances, f"aws:ResourceTag/ray-cluster-name is {cluster}")
+    assert rights(account["Resources"]["Head"]) == {
+        "ec2:Describe*": {("*", "")},
+        "ssm:GetParameters": {("*", "")},
+        "ec2:RunInstances": {
+            (instances, f"aws:RequestTag/ray-cluster-name is {cluster}"),
+            (f"not {instances}", ""),
+        },
+        "ec2:CreateTags": {ours, (instances, "ec2:CreateAction is RunInstances")},
+        "ec2:TerminateInstances": {ours},
+        "iam:PassRole": {("Worker.Arn", "")},
+        "iam:GetInstanceProfile": {("WorkerProfile.Arn", "")},
+    }
+
+
 def test_the_token_is_brought_to_all_nodes_and_stands_in_no_command(config: dict[str, Any]):
     assert config["file_mounts"] == {"/home/ray/.ray/auth_token": "~/.ray/auth_token"}
     assert not re.search(r"AUTH_TOKEN=|disabled", TEXT)
