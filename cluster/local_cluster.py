@@ -25,7 +25,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 HOST = "127.0.0.1"
-READY_WITHIN_S = 60
+READY_WITHIN_S = 180
 STORE_BYTES = 256 * 1024 * 1024
 DISCOVERY = "prom_metrics_service_discovery.json"
 """Where Ray keeps the list of nodes for Prometheus, in its temporary folder."""
