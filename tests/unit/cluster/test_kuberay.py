@@ -36,6 +36,15 @@ def test_a_manifest_is_of_its_kind(name: str, kind: str):
     assert manifest["metadata"]["name"]
 
 
+def test_a_run_of_its_own_does_not_take_the_service_of_a_cluster_that_stays():
+    """KubeRay names the head's service after the RayJob, or after the RayCluster."""
+    run, cluster = (read(name)["metadata"]["name"] for name in ("rayjob.yaml", "raycluster.yaml"))
+    text = KUBERAY.with_name("README.md").read_text()
+    assert run != cluster
+    assert set(re.findall("service/([a-z-]+)", text)) == {f"{cluster}-head-svc"}
+    assert set(re.findall("job/([a-z-]+)", text)) == {run}
+
+
 def test_a_run_of_its_own_has_the_same_cluster_as_one_that_stays():
     assert read("rayjob.yaml")["spec"]["rayClusterSpec"] == read("raycluster.yaml")["spec"]
 
