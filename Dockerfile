@@ -26,10 +26,12 @@ COPY selfseg selfseg
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM python:3.11-slim-bookworm
-# KubeRay's probes call wget, `ray up` copies files with rsync, and runs all in login shells, where
-# Debian's /etc/profile replaces the PATH of below. The three libraries are OpenCV's.
+# KubeRay's probes call wget; `ray up`, and from then on the head, reach nodes by ssh and rsync, and run
+# all in login shells, where Debian's /etc/profile replaces the PATH of below; OpenCV's wheel needs the
+# three libraries.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends rsync wget libgl1 libglib2.0-0 libxcb1 \
+    && apt-get install --yes --no-install-recommends \
+        openssh-client rsync wget libgl1 libglib2.0-0 libxcb1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 ray \
     && install --directory --owner ray --group ray /cache /home/ray/.ray \

@@ -3,10 +3,11 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import pytest
-from ray.autoscaler._private.command_runner import _with_interactive
+from ray.autoscaler._private.command_runner import SSHCommandRunner, _with_interactive
 
 ROOT = Path(__file__).parents[3]
 STEPS = (ROOT / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
@@ -20,6 +21,9 @@ PACKAGES = {
     "libxcb": "libxcb1",
 }
 """The package of Debian 12 that has a library."""
+
+PROGRAMS = {"ssh": "openssh-client", "rsync": "rsync"}
+"""The package of Debian that has a program."""
 
 
 def steps(name: str) -> list[str]:
@@ -83,6 +87,25 @@ def test_the_login_shells_of_ray_up_find_ray(tmp_path: Path):
     assert done.stdout == "found\n", done.stderr
 
 
+def packages() -> list[str]:
+    """Return what of Debian is installed in the image that is kept."""
+    (*_, last) = [step for step in steps("RUN") if "apt-get install" in step]
+    return re.findall(r"apt-get install (.*?) &&", last)[0].split()
+
+
+def test_the_head_has_the_programs_by_which_ray_reaches_workers(tmp_path: Path):
+    node, process = Mock(), Mock()
+    runner = SSHCommandRunner(
+        "", "i-1", node, {"ssh_user": "ubuntu"}, "selfseg", process, use_internal_ip=True
+    )
+    runner.ssh_ip, runner.ssh_control_path = "10.0.0.1", str(tmp_path)
+    runner.run("ray start")
+    runner.run_rsync_up("here", "there")
+    called = {call.args[0][0] for call in process.check_call.call_args_list}
+    assert called == set(PROGRAMS)
+    assert {PROGRAMS[name] for name in called} <= set(packages())
+
+
 def asked_of_the_system(folder: Path) -> set[str]:
     """Return the libraries that OpenCV's wheel asks the system for when it is imported."""
     bundled = {path.name: path for path in folder.parent.glob("opencv_python*.libs/*")}
@@ -99,11 +122,7 @@ def asked_of_the_system(folder: Path) -> set[str]:
 
 @pytest.mark.skipif(shutil.which("readelf") is None, reason="readelf: not installed")
 def test_the_image_has_the_libraries_that_opencv_asks_for():
-    (installed,) = (
-        re.findall(r"apt-get install \S+ \S+ (.*?) +&&", step)[0].split()
-        for step in steps("RUN")
-        if "rsync" in step
-    )
+    installed = packages()
     asked = asked_of_the_system(Path(cv2.__file__).parent)
     assert "libc" in asked
     assert {name for name in asked - BASE if PACKAGES.get(name) not in installed} == set()
