@@ -280,9 +280,11 @@ class Collection:
         if not self._fetches:
             return self._open_in_place(number)
         entry = self.manifest.shards[number]
+        # The index first: who waited for its room with a shard in hand would keep others waiting.
+        entries = self._index(entry)
         # It stays until it is open, and then is readable though it may be evicted.
         with cache.lease(shard_url(self.url, entry.name), entry.sha256, entry.size) as file:
-            return Shard(str(file.name), self._index(entry))
+            return Shard(str(file.name), entries)
 
     def _open_in_place(self, number: int) -> Shard:
         entry = self.manifest.shards[number]
