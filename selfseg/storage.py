@@ -89,6 +89,10 @@ class Opened(Protocol):
         """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
         ...
 
+    def removed(self) -> bool:
+        """Tell whether it is a file that was removed since it was opened; it can be read on."""
+        ...
+
 
 def opened(url: str) -> Opened:
     """Open an object for many reads of parts of it; a file stays open until nobody uses it."""

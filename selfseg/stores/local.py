@@ -57,6 +57,10 @@ class OpenFile:
             )
         return data
 
+    def removed(self) -> bool:
+        """Tell whether the file was removed since it was opened."""
+        return not os.fstat(self._descriptor).st_nlink
+
     def __del__(self) -> None:
         if hasattr(self, "_descriptor"):
             os.close(self._descriptor)

@@ -53,6 +53,10 @@ class OpenObject:
         """Return `size` bytes from `offset`."""
         return read_range(self._url, offset, size)
 
+    def removed(self) -> bool:
+        """Return false: it is no file."""
+        return False
+
 
 opened = OpenObject
 

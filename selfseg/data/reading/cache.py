@@ -84,16 +84,12 @@ def holds(sha256: str) -> bool:
     return (cache_folder() / sha256).exists()
 
 
-def drop(sha256: str) -> bool:
-    """Delete the local copy of an object, e.g. because it is damaged; tell whether there was one.
+def drop(sha256: str) -> None:
+    """Delete the local copy of an object, e.g. because it is damaged.
 
     Who has it open goes on reading it.
     """
-    try:
-        (cache_folder() / sha256).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+    (cache_folder() / sha256).unlink(missing_ok=True)
 
 
 def fetch(url: str, sha256: str, size: int | None = None) -> Path:

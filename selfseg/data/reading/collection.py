@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
 from typing import Any
@@ -74,18 +75,19 @@ class Record:
             UserError: the sample has no such part.
             DamagedShard: the shard is damaged or gone.
         """
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
         try:
-            return self._bytes(part)
+            return self._bytes(shard, row, part)
         except (DamagedObject, storage.StorageError) as error:
-            if not self._collection.forget(self.ordinal):
+            if not self._collection.renews(self.ordinal, shard):
                 raise self._collection.damage(self.ordinal, error) from None
+        shard, row = self._collection.place(self.ordinal, whole=self._whole)
         try:
-            return self._bytes(part)
+            return self._bytes(shard, row, part)
         except (DamagedObject, storage.StorageError) as error:
             raise self._collection.damage(self.ordinal, error) from None
 
-    def _bytes(self, part: str) -> bytes:
-        shard, row = self._collection.place(self.ordinal, whole=self._whole)
+    def _bytes(self, shard: Shard, row: int, part: str) -> bytes:
         span = shard.span(row, part)
         if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
@@ -218,14 +220,16 @@ class Collection:
             raise self.damage(ordinal, error) from None
         return shard, ordinal - (self._ends[number] - self.counts[number])
 
-    def forget(self, ordinal: int) -> bool:
-        """Delete the copy of a sample's shard, if it is of a remote one; tell whether there was.
+    def renews(self, ordinal: int, shard: Shard) -> bool:
+        """Close a sample's shard if it is a copy of a remote one; tell whether it was.
 
-        What was sound when it was fetched may have been damaged on this machine's disk since.
+        What was sound when it was fetched may have been damaged on this machine's disk since, and
+        is fetched again when it is next opened.
         """
-        number = bisect_right(self._ends, ordinal)
-        if not (self._fetches and cache.drop(self.manifest.shards[number].sha256)):
+        if not self._fetches or storage.is_remote(shard.url):
             return False
+        if not shard.removed():  # else another process found it damaged: what it fetched stays
+            cache.drop(self.manifest.shards[bisect_right(self._ends, ordinal)].sha256)
         self._shard.cache_clear()
         return True
 
@@ -283,8 +287,14 @@ class Collection:
         # The index first: who waited for its room with a shard in hand would keep others waiting.
         entries = self._index(entry)
         # It stays until it is open, and then is readable though it may be evicted.
-        with cache.lease(shard_url(self.url, entry.name), entry.sha256, entry.size) as file:
-            return Shard(str(file.name), entries)
+        url = shard_url(self.url, entry.name)
+        while True:
+            # A lease does not keep what another process finds damaged and deletes.
+            with (
+                cache.lease(url, entry.sha256, entry.size) as file,
+                suppress(storage.MissingObject),
+            ):
+                return Shard(str(file.name), entries)
 
     def _open_in_place(self, number: int) -> Shard:
         entry = self.manifest.shards[number]

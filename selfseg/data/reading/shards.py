@@ -30,6 +30,10 @@ class Shard:
         flat = [number for span in spans for number in (span.offset, span.size, span.crc32)]
         self._spans = np.array(flat, dtype=np.int64).reshape(len(entries), len(parts), 3)
 
+    def removed(self) -> bool:
+        """Tell whether the file was removed since it was opened; it can be read on."""
+        return self._file.removed()
+
     def span(self, row: int, part: str) -> Span | None:
         """Return where a part of a sample lies; None: the sample has none of this name."""
         column = self._columns.get(part)
