@@ -18,12 +18,13 @@ from pyarrow import fs
 
 from selfseg.errors import UsageError
 from selfseg.stores import local, s3
-from selfseg.stores.errors import Conflict, MissingObject, StorageError, Unreachable
+from selfseg.stores.errors import Conflict, CutOff, MissingObject, StorageError, Unreachable
 from selfseg.stores.patience import impatient, is_waiting, patience_s, tell_of_waiting
 from selfseg.stores.s3_client import expect_answers
 
 __all__ = [
     "Conflict",
+    "CutOff",
     "MissingObject",
     "Opened",
     "StorageError",
@@ -78,7 +79,7 @@ def read(url: str) -> bytes:
 
 
 def read_range(url: str, offset: int, size: int) -> bytes:
-    """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
+    """Return exactly `size` bytes from `offset`; where there are fewer, it is a `CutOff`."""
     return _store(url).read_range(url, offset, size)
 
 
@@ -86,7 +87,7 @@ class Opened(Protocol):
     """An object that parts are read of."""
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return exactly `size` bytes from `offset`; fewer are a `StorageError`."""
+        """Return exactly `size` bytes from `offset`; where there are fewer, it is a `CutOff`."""
         ...
 
     def removed(self) -> bool:

@@ -11,6 +11,10 @@ class MissingObject(StorageError):  # noqa: N818 - what it says, not that it is 
     """There is nothing under this URL."""
 
 
+class CutOff(StorageError):  # noqa: N818 - as above
+    """The object ends before what is asked of it."""
+
+
 class Conflict(StorageError):  # noqa: N818 - as above
     """Somebody else changed the object in between."""
 

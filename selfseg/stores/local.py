@@ -14,7 +14,7 @@ from uuid import uuid4
 import filelock
 from pyarrow import fs
 
-from selfseg.stores.errors import Conflict, MissingObject, StorageError
+from selfseg.stores.errors import Conflict, CutOff, MissingObject, StorageError
 
 TEMPORARY = ".selfseg-part"
 LOCK = ".selfseg-lock"
@@ -51,7 +51,7 @@ class OpenFile:
             with explained(self._url):
                 raise
         if len(data) != size:
-            raise StorageError(
+            raise CutOff(
                 f"{self._url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
                 "the file is cut off: write it again"
             )

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from pyarrow import fs
 
 from selfseg.stores import local
-from selfseg.stores.errors import Conflict, MissingObject, StorageError
+from selfseg.stores.errors import Conflict, CutOff, MissingObject, StorageError
 from selfseg.stores.s3_bodies import PART, begin, chunks
 from selfseg.stores.s3_client import CHANGED, Access, Place, one_line, request
 
@@ -35,7 +35,7 @@ def read_range(url: str, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset`."""
     data = b"".join(chunks(url, offset, size)) if size else b""
     if len(data) != size:
-        raise StorageError(
+        raise CutOff(
             f"{url}: ends after {offset + len(data)} bytes, {offset + size} are needed; "
             "the object is cut off: write it again"
         )

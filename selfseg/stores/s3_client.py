@@ -25,7 +25,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from selfseg.errors import UsageError
-from selfseg.stores.errors import Conflict, MissingObject, StorageError, Unreachable
+from selfseg.stores.errors import Conflict, CutOff, MissingObject, StorageError, Unreachable
 from selfseg.stores.patience import Patience
 
 CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
@@ -41,7 +41,6 @@ _REMEDIES = {
     "SignatureDoesNotMatch": "{endpoint} refuses the secret of {key}; "
     "correct AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the temporary keys have expired; get new ones",
-    "InvalidRange": "the object is shorter than what is asked of it; write it again",
     "RequestTimeTooSkewed": "this machine's clock is wrong; set it",
     "PermanentRedirect": "the bucket is not in region {region}; set AWS_REGION",
     "AuthorizationHeaderMalformed": "the bucket is not in region {region}; set AWS_REGION",
@@ -236,6 +235,8 @@ def _refusal(url: str, error: ClientError) -> StorageError:
         return MissingObject(f"{url}: no such object; check the URL")
     if code in CHANGED:
         return Conflict(f"{url}: changed by another process meanwhile; run again")
+    if code == "InvalidRange":
+        return CutOff(f"{url}: the object is shorter than what is asked of it; write it again")
     remedy = _REMEDIES.get(code)
     if remedy is None:
         kind = Unreachable if _is_away(error) else StorageError

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import resource
 import signal
 import time
@@ -18,6 +19,7 @@ from selfseg import storage
 from selfseg.data.format.damage import DamagedShard
 from selfseg.data.format.index import IndexEntry, Span, dump_index, parse_index
 from selfseg.data.format.manifest import ShardEntry, commit_manifest, index_url, shard_url
+from selfseg.data.format.schema import IMAGE
 from selfseg.data.reading.cache import cache_folder
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
@@ -124,6 +126,25 @@ def test_a_shard_that_is_cut_between_two_of_its_members_is_named(url):
     line = said_of_shard(url, shard)
     assert ("damaged" if storage.is_remote(url) else "cut off") in line
     assert (collection.key(0) if storage.is_remote(url) else last.key) in line
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_shard_that_is_cut_off_is_named_though_it_is_read_in_place(url, left):
+    shard, tar = first_shard(url)
+    place = Collection.open(url).record(0, whole=False).parts[IMAGE].offset
+    change(tar, lambda content: content.__delitem__(slice(place + left, None)))
+    record = Collection.open(url).record(0, whole=False)
+    with pytest.raises(DamagedShard, match=f"^{re.escape(tar)}: .*{record.key}") as caught:
+        record.read(IMAGE)
+    assert caught.value.shard == shard
+
+
+def test_a_store_that_is_away_is_no_damage_of_the_shard_that_is_read_in_place(bucket, monkeypatch):
+    record = Collection.open(bucket).record(0, whole=False)
+    assert IMAGE in record.parts
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with storage.impatient(), pytest.raises(storage.Unreachable):
+        record.read(IMAGE)
 
 
 def test_a_missing_shard_is_named_with_the_sample_that_it_holds(url):

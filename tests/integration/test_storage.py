@@ -47,7 +47,7 @@ def test_a_range_is_exactly_that_part(place: str):
 def test_a_range_past_the_end_is_an_error_and_no_short_answer(place: str, offset: int):
     url = storage.join(place, "object")
     storage.write(url, some_bytes(1000))
-    with pytest.raises(storage.StorageError, match=f"^{re.escape(url)}: .*write it again$"):
+    with pytest.raises(storage.CutOff, match=f"^{re.escape(url)}: .*write it again$"):
         storage.read_range(url, offset, 10)
 
 

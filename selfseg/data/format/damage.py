@@ -35,7 +35,8 @@ def of_shard(shard: ShardEntry, url: str, error: UserError, *, what: str) -> Use
         error: that reading it ended in.
         what: was to be read of it.
     """
-    damaged = isinstance(error, (DamagedObject, storage.MissingObject, storage.Conflict))
+    changed = (storage.MissingObject, storage.CutOff, storage.Conflict)
+    damaged = isinstance(error, (DamagedObject, *changed))
     in_a_file = isinstance(error, storage.StorageError) and not storage.is_remote(url)
     if not (damaged or in_a_file):
         return error
