@@ -78,6 +78,19 @@ def test_a_copy_that_is_deleted_while_it_is_opened_is_fetched_again(url, monkeyp
     assert leased.count(copy.name) == 2
 
 
+def test_an_index_that_is_deleted_when_it_has_come_is_read_all_the_same(url, monkeypatch):
+    collection, lease = Collection.open(url), cache.lease
+
+    def deleted(of: str, sha256: str, size: int | None = None) -> FileIO:
+        file = lease(of, sha256, size)
+        if of.endswith(".idx"):
+            Path(str(file.name)).unlink()
+        return file
+
+    monkeypatch.setattr(cache, "lease", deleted)
+    assert len(images(collection)) == 9 + 6
+
+
 def test_a_shard_that_is_gone_when_its_damaged_copy_is_is_named(url):
     collection = Collection.open(url)
     shard = collection.manifest.shards[0]

@@ -1,8 +1,10 @@
 """A collection's smaller objects, read whole and compared with what its manifest says."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from io import FileIO
 
 from selfseg import storage
 from selfseg.data.format.catalogue import Stretch, parse_catalogue
@@ -52,6 +54,18 @@ def _copies(url: str, sha256: str) -> Iterator[bytes]:
     if not storage.is_remote(url):
         yield storage.read(url)
         return
-    yield storage.read(str(cache.fetch(url, sha256)))
-    cache.drop(sha256)
-    yield storage.read(str(cache.fetch(url, sha256)))
+    for _ in range(2):
+        with cache.lease(url, sha256) as file:
+            yield _content(file)
+            if os.fstat(file.fileno()).st_nlink:  # else another process found it damaged, too
+                cache.drop(sha256)
+
+
+def _content(copy: FileIO) -> bytes:
+    """Read a copy through the lease on it: under its name there may be nothing any more."""
+    try:
+        return copy.read()
+    except OSError as error:
+        raise storage.StorageError(
+            f"{copy.name}: {error.strerror or error}; set SELFSEG_CACHE to a folder of another disk"
+        ) from None
