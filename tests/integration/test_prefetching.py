@@ -21,7 +21,7 @@ from selfseg.data.format.damage import DamagedShard
 from selfseg.data.format.manifest import ShardEntry, shard_url
 from selfseg.data.format.schema import IMAGE, decode_image, forward_part, sample_key, split_key
 from selfseg.data.reading import cache
-from selfseg.data.reading import collection as module
+from selfseg.data.reading import opening as module
 from selfseg.data.reading.collection import Collection, Record
 from selfseg.data.reading.loader import batches
 from selfseg.data.reading.pairs import PairAddress, read_pair

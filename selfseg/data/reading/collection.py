@@ -11,10 +11,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate, chain
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -22,27 +20,19 @@ from jaxtyping import Bool
 from selfseg import storage
 from selfseg.data.format.catalogue import Catalogue, Stretch, repeated, stretches
 from selfseg.data.format.damage import DamagedObject, of_shard
-from selfseg.data.format.index import IndexEntry, Span, parse_index
+from selfseg.data.format.index import Span
 from selfseg.data.format.manifest import (
     Manifest,
-    ShardEntry,
     background_url,
-    index_url,
     load_manifest,
     resolve,
     shard_url,
 )
 from selfseg.data.format.schema import META, Meta, split_key
-from selfseg.data.reading import cache
 from selfseg.data.reading.objects import told_by_catalogues, verified
+from selfseg.data.reading.opening import OpenShards
 from selfseg.data.reading.shards import Shard
 from selfseg.errors import UserError
-
-OPEN_SHARDS = 256
-"""Shards that a process keeps open, each with its index and one file."""
-
-OPEN_FETCHED_SHARDS = 32
-"""Of a remote collection fewer: one that is open takes room though the cache has evicted it."""
 
 
 class Record:
@@ -128,30 +118,13 @@ class Collection:
         self.url, self.manifest, self.manifest_id = url, manifest, manifest_id
         self.counts = tuple(shard.samples for shard in manifest.shards)
         self.verifies = verify
-        self._fetches = fetch and storage.is_remote(url)
+        self._shards = OpenShards(url, manifest.shards, fetch=fetch)
         self._ends = list(accumulate(self.counts))
         held = self._held()
         if key := repeated(chain.from_iterable(held)):
             raise UserError(f"{url}: damaged: sample {key} is in its shards twice; ingest again")
         self._catalogue = Catalogue(held)
         self._backgrounds = {video.id: video.background for video in manifest.videos}
-        self._begin()
-
-    def _begin(self) -> None:
-        at_once = OPEN_FETCHED_SHARDS if self._fetches else OPEN_SHARDS
-        self._shard = lru_cache(at_once)(self._open_shard)
-        self._afar = lru_cache(OPEN_SHARDS)(self._open_in_place)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind."""
-        return {
-            name: value for name, value in self.__dict__.items() if name not in {"_shard", "_afar"}
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Begin with no file open."""
-        self.__dict__.update(state)
-        self._begin()
 
     @classmethod
     def open(
@@ -215,23 +188,14 @@ class Collection:
         """
         number = bisect_right(self._ends, ordinal)
         try:
-            shard = self._shard(number) if whole or self._is_here(number) else self._afar(number)
+            shard = self._shards.open(number, whole=whole)
         except (DamagedObject, storage.StorageError) as error:
             raise self.damage(ordinal, error) from None
         return shard, ordinal - (self._ends[number] - self.counts[number])
 
     def renews(self, ordinal: int, shard: Shard) -> bool:
-        """Close a sample's shard if it is a copy of a remote one; tell whether it was.
-
-        What was sound when it was fetched may have been damaged on this machine's disk since, and
-        is fetched again when it is next opened.
-        """
-        if not self._fetches or storage.is_remote(shard.url):
-            return False
-        if not shard.removed():  # else another process found it damaged: what it fetched stays
-            cache.drop(self.manifest.shards[bisect_right(self._ends, ordinal)].sha256)
-        self._shard.cache_clear()
-        return True
+        """Close a sample's shard if another copy may be sound; see `OpenShards.renews`."""
+        return self._shards.renews(bisect_right(self._ends, ordinal), shard)
 
     def damage(self, ordinal: int, error: UserError) -> UserError:
         """Return what is wrong with a sample's shard, as told by what could not be read of it."""
@@ -271,34 +235,9 @@ class Collection:
     def _held(self) -> list[Sequence[Stretch]]:
         """Return what each shard holds: as a catalogue tells, or else its index."""
         told = told_by_catalogues(self.url, self.manifest.catalogues)
-        untold = [shard for shard in self.manifest.shards if shard.name not in told]
+        names = [shard.name for shard in self.manifest.shards]
+        untold = [number for number, name in enumerate(names) if name not in told]
         with ThreadPoolExecutor(8) as pool:
-            for shard, entries in zip(untold, pool.map(self._index, untold), strict=True):
-                told[shard.name] = stretches(entries)
-        return [told[shard.name] for shard in self.manifest.shards]
-
-    def _is_here(self, number: int) -> bool:
-        return not self._fetches or cache.holds(self.manifest.shards[number].sha256)
-
-    def _open_shard(self, number: int) -> Shard:
-        if not self._fetches:
-            return self._open_in_place(number)
-        entry = self.manifest.shards[number]
-        # The index first: who waited for its room with a shard in hand would keep others waiting.
-        entries = self._index(entry)
-        # It stays until it is open, and then is readable though it may be evicted.
-        url = shard_url(self.url, entry.name)
-        while True:
-            # A lease does not keep what another process finds damaged and deletes.
-            with (
-                cache.lease(url, entry.sha256, entry.size) as file,
-                suppress(storage.MissingObject),
-            ):
-                return Shard(str(file.name), entries)
-
-    def _open_in_place(self, number: int) -> Shard:
-        entry = self.manifest.shards[number]
-        return Shard(shard_url(self.url, entry.name), self._index(entry))
-
-    def _index(self, shard: ShardEntry) -> list[IndexEntry]:
-        return parse_index(verified(index_url(self.url, shard.name), shard.index_sha256))
+            for number, entries in zip(untold, pool.map(self._shards.index, untold), strict=True):
+                told[names[number]] = stretches(entries)
+        return [told[name] for name in names]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfseg.data.format import schema
-from selfseg.data.reading import collection as module
+from selfseg.data.reading import opening as module
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UserError
 from tests.exact_collection import video_id, write_collection
