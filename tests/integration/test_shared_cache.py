@@ -107,3 +107,15 @@ def test_a_cache_of_the_largest_shard_is_enough_for_one_who_reads(url, monkeypat
     monkeypatch.setenv("SELFSEG_CACHE_LIMIT", str(largest))
     monkeypatch.setattr(cache, "PATIENCE_S", 0)
     assert len(images(collection)) == 9 + 6
+
+
+def test_a_shard_that_is_evicted_is_closed_when_another_is_opened(url, monkeypatch):
+    collection = Collection.open(url)
+    largest = max(shard.size for shard in collection.manifest.shards)
+    monkeypatch.setenv("SELFSEG_CACHE_LIMIT", str(2 * largest))
+    images(collection)
+    links = list(Path("/proc/self/fd").iterdir())
+    paths = [str(link.readlink()) for link in links if link.is_symlink()]
+    held = [path for path in paths if path.startswith(str(cache_folder()))]
+    assert held
+    assert not [path for path in held if path.endswith("(deleted)")]

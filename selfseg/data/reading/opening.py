@@ -21,7 +21,7 @@ OPEN_SHARDS = 256
 """Shards that a process keeps open, each with its index and one file."""
 
 OPEN_FETCHED_SHARDS = 32
-"""Of a remote collection fewer: one that is open takes room though the cache has evicted it."""
+"""Of a remote collection fewer: one that the cache evicts takes room until another is opened."""
 
 
 class OpenShards:
@@ -98,6 +98,9 @@ class OpenShards:
         shard = self._fetched(number) if self._fetches else self._open_in_place(number)
         with self._lock:
             self._open[number] = shard
+            if self._fetches:  # what was evicted takes room until it is closed
+                for evicted in [key for key, each in self._open.items() if each.removed()]:
+                    del self._open[evicted]
             while len(self._open) > (OPEN_FETCHED_SHARDS if self._fetches else OPEN_SHARDS):
                 del self._open[next(iter(self._open))]
         return shard
