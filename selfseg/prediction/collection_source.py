@@ -61,7 +61,7 @@ class CollectionSource:
 def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation) -> SourceFrame:
     record = collection.record(ordinal)
     meta = record.meta()
-    image = decode_image(record.read(IMAGE))
+    image = record.decoded(IMAGE, decode_image)
     next_pair = meta.pairs.get(HOMOGRAPHY_GAP)
     size = (meta.flow_height, meta.flow_width)
     return SourceFrame(
@@ -74,7 +74,7 @@ def _stored_frame(collection: Collection, ordinal: int, preparation: Preparation
         meta.source_width,
         _stored_pairs(collection, ordinal, preparation),
         (np.array(next_pair.homography), size) if next_pair else None,
-        decode_mask(record.read(MASK)) if MASK in record.parts else None,
+        record.decoded(MASK, decode_mask) if MASK in record.parts else None,
     )
 
 

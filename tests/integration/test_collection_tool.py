@@ -10,7 +10,7 @@ import pytest
 
 from selfseg import storage
 from selfseg.cli import main as selfseg
-from selfseg.data.format.manifest import LATEST, load_manifest, newest_id
+from selfseg.data.format.manifest import LATEST, index_url, load_manifest, newest_id
 from selfseg.data.format.schema import IMAGE
 from selfseg.data.reading.collection import Collection
 from tests.catalogued import add_catalogue
@@ -190,6 +190,15 @@ def test_a_listing_for_programs_counts_each_videos_bytes(place, folder, capsys):
         records = [collection.record(ordinal) for ordinal in collection.videos[video["name"]]]
         assert video["frames"] == len(records)
         assert video["size"] == sum(s.size for record in records for s in record.parts.values())
+
+
+def test_an_index_that_is_torn_is_a_line_where_sizes_are_listed(folder, capsys):
+    index = index_url(folder, load_manifest(folder).shards[0].name)
+    storage.write(index, storage.read(index)[:-20])
+    assert status("list", folder, "--sizes") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{index}: damaged: its sha256 differs; mend it with " in line
+    assert status("list", folder) == 0
 
 
 def test_a_sample_in_a_bucket_is_shown_without_fetching_a_shard(

@@ -1,10 +1,12 @@
 """What a collection holds, for a person to read: its states, its videos, what was left out."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
 from selfseg import storage
 from selfseg.config import Config
+from selfseg.data.format.damage import DamagedObject
 from selfseg.data.format.holdings import several_at_once
 from selfseg.data.format.index import parse_index
 from selfseg.data.format.manifest import (
@@ -112,7 +114,14 @@ def _sizes(collection: str, shards: Iterable[ShardEntry]) -> Counter[str]:
 
     def of_shard(shard: ShardEntry) -> Counter[str]:
         found: Counter[str] = Counter()
-        for entry in parse_index(storage.read(index_url(collection, shard.name))):
+        url = index_url(collection, shard.name)
+        data = storage.read(url)
+        if hashlib.sha256(data).hexdigest() != shard.index_sha256:
+            raise DamagedObject(
+                f"{url}: damaged: its sha256 differs; "
+                f"mend it with tools/collection.py verify {collection} --repair"
+            )
+        for entry in parse_index(data):
             found[split_key(entry.key)[0]] += sum(span.size for span in entry.parts.values())
         return found
 

@@ -9,10 +9,11 @@ of a local collection are read in place; those of a remote one are fetched whole
 import zlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import accumulate, chain
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -33,6 +34,8 @@ from selfseg.data.reading.objects import told_by_catalogues, verified
 from selfseg.data.reading.opening import OpenShards
 from selfseg.data.reading.shards import Shard
 from selfseg.errors import UserError
+
+Decoded = TypeVar("Decoded")
 
 
 class Record:
@@ -77,21 +80,41 @@ class Record:
         except (DamagedObject, storage.StorageError) as error:
             raise self._collection.damage(self.ordinal, error) from None
 
+    def decoded(self, part: str, decode: Callable[[bytes], Decoded]) -> Decoded:
+        """Return what `decode` makes of a part's bytes.
+
+        Raises:
+            UserError: the sample has no such part.
+            DamagedShard: as `read`, or `decode` raised a ValueError.
+        """
+        data = self.read(part)
+        try:
+            return decode(data)
+        except ValueError as error:
+            shard, _ = self._collection.place(self.ordinal, whole=self._whole)
+            reason = str(error).splitlines()[0]
+            raise self._collection.damage(
+                self.ordinal, self._damaged(shard, part, reason)
+            ) from None
+
+    def _damaged(self, shard: Shard, part: str, how: str) -> DamagedObject:
+        return DamagedObject(
+            f"{shard.url}: damaged at {self.key}.{part}: {how}; "
+            "delete the file and fetch or ingest it again"
+        )
+
     def _bytes(self, shard: Shard, row: int, part: str) -> bytes:
         span = shard.span(row, part)
         if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
         data = shard.read(span)
         if self._collection.verifies and zlib.crc32(data) != span.crc32:
-            raise DamagedObject(
-                f"{shard.url}: damaged at {self.key}.{part}: its checksum differs; "
-                "delete the file and fetch or ingest it again"
-            )
+            raise self._damaged(shard, part, "its checksum differs")
         return data
 
     def meta(self) -> Meta:
         """Read what is known of the frame."""
-        return Meta.model_validate_json(self.read(META))
+        return self.decoded(META, Meta.model_validate_json)
 
 
 class Collection:

@@ -107,7 +107,7 @@ def pairs_from(collection: Collection, ordinal: int, gaps: Sequence[int]) -> lis
 
 def read_truth(record: Record) -> Float32[np.ndarray, "rows columns 1"]:
     """Read the annotated mask of a record that has one."""
-    return decode_mask(record.read(MASK)).astype(np.float32)[..., None]
+    return record.decoded(MASK, decode_mask).astype(np.float32)[..., None]
 
 
 def read_background(collection: Collection, ordinal: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -118,16 +118,16 @@ def read_background(collection: Collection, ordinal: int) -> UInt8[np.ndarray, "
 def read_pair(collection: Collection, address: PairAddress, camera: CameraModel) -> Pair:
     """Read and decode one pair; nothing but its own parts is read, and no annotation."""
     gap, record = address.gap, collection.record(address.ordinal)
-    forward = decode_flow(record.read(forward_part(gap)))
-    backward = decode_flow(record.read(backward_part(gap)))
+    forward = record.decoded(forward_part(gap), decode_flow)
+    backward = record.decoded(backward_part(gap), decode_flow)
     moved, moved_back = camera_fields(record.meta().pairs[gap], camera, *forward.shape[:2])
     if not address.reverse:
-        image = decode_image(record.read(IMAGE))
+        image = record.decoded(IMAGE, decode_image)
         return Pair(record.key, image, forward, backward, moved, moved_back)
     video_id, frame = split_key(record.key)
     # It may lie in a shard of which nothing else is read now.
     later = collection.record(collection.ordinal(sample_key(video_id, frame + gap)), whole=False)
-    return Pair(later.key, decode_image(later.read(IMAGE)), backward, forward, moved_back, moved)
+    return Pair(later.key, later.decoded(IMAGE, decode_image), backward, forward, moved_back, moved)
 
 
 def still_pair(key: str, image: UInt8[np.ndarray, "height width 3"]) -> Pair:
@@ -139,7 +139,7 @@ def still_pair(key: str, image: UInt8[np.ndarray, "height width 3"]) -> Pair:
 def read_still(collection: Collection, ordinal: int) -> Pair:
     """Read and decode a frame's image alone; its motion, if there is any, is not looked at."""
     record = collection.record(ordinal)
-    return still_pair(record.key, decode_image(record.read(IMAGE)))
+    return still_pair(record.key, record.decoded(IMAGE, decode_image))
 
 
 def camera_fields(

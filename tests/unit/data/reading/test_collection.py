@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from selfseg.data.format import schema
+from selfseg.data.format.damage import DamagedShard
 from selfseg.data.reading import opening as module
 from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.pairs import PairAddress, read_pair
 from selfseg.errors import UserError
 from tests.exact_collection import video_id, write_collection
 from tests.synthetic import moving_disc
@@ -181,6 +183,24 @@ def test_who_does_not_verify_does_not_notice(own_url):
     shard.write_bytes(content)
     found = Collection.open(own_url, verify=False).record(0).read(schema.IMAGE)
     assert found == bytes(content[span.offset : span.offset + span.size])
+
+
+@pytest.mark.parametrize("part", [schema.IMAGE, schema.forward_part(1), schema.META])
+def test_what_cannot_be_decoded_is_named_though_nobody_verifies(own_url, part):
+    collection = Collection.open(own_url, verify=False)
+    ordinal = int(collection.holds(part).argmax())
+    key, span = collection.key(ordinal), collection.record(ordinal).parts[part]
+    (path,) = (
+        path for path in shards_of(own_url, "tar") if f"{key}.{part}".encode() in path.read_bytes()
+    )
+    content = bytearray(path.read_bytes())
+    content[span.offset : span.offset + 8] = bytes(8)
+    path.write_bytes(content)
+    with pytest.raises(DamagedShard) as caught:
+        read_pair(collection, PairAddress(ordinal, 1, reverse=False), "quadratic")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: damaged at {key}.{part}: ")
+    assert caught.value.shard.name == path.stem
 
 
 def test_no_more_shards_stay_open_than_a_process_may_have(own_url, monkeypatch):
