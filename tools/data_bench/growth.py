@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from tarfile import BLOCKSIZE
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from data_bench.selfseg_shards import VIDEO, Held, commit, describe, order_of
 from selfseg.data.format.index import IndexEntry, Span
 from selfseg.data.format.manifest import shard_url
 from selfseg.data.format.schema import IMAGE, sample_key
+from selfseg.data.ingest.spooling import RUN_SAMPLES
 from selfseg.data.reading.collection import Collection
 
 SAMPLE_BYTES = 137_000
@@ -54,10 +55,13 @@ class Cost:
 
 
 def made_up(folder: Path, samples: int, shards: int) -> None:
-    """Write a collection of `samples` in `shards` shards."""
+    """Write a collection of `samples` in `shards` shards, dealt in runs as ingest does it."""
     (folder / "shards").mkdir(parents=True)
-    bounds = [samples * shard // shards for shard in range(shards + 1)]
-    commit(str(folder), [_write_shard(folder, *bound) for bound in pairwise(bounds)])
+    run = min(RUN_SAMPLES, samples // shards)
+    held: list[list[int]] = [[] for _ in range(shards)]
+    for number in range(samples):
+        held[number // run % shards].append(number)
+    commit(str(folder), [_write_shard(folder, numbers) for numbers in held])
 
 
 def growth(largest: int) -> tuple[dict[int, Cost], dict[int, Cost]]:
@@ -117,17 +121,17 @@ def cost(samples: int, shards: int) -> Cost:
     return Cost(**json.loads(answer))
 
 
-def _write_shard(folder: Path, first: int, last: int) -> Held:
+def _write_shard(folder: Path, numbers: Sequence[int]) -> Held:
     stride = BLOCKSIZE + -(-SAMPLE_BYTES // BLOCKSIZE) * BLOCKSIZE
     entries = [
         IndexEntry(
             sample_key(VIDEO, number),
-            {IMAGE: Span((number - first) * stride + BLOCKSIZE, SAMPLE_BYTES, ZEROS)},
+            {IMAGE: Span(row * stride + BLOCKSIZE, SAMPLE_BYTES, ZEROS)},
         )
-        for number in range(first, last)
+        for row, number in enumerate(numbers)
     ]
-    size = (last - first) * stride + 2 * BLOCKSIZE
-    sha256 = hashlib.sha256(f"{first} {last}".encode()).hexdigest()  # nobody reads it whole
+    size = len(numbers) * stride + 2 * BLOCKSIZE
+    sha256 = hashlib.sha256(str(numbers).encode()).hexdigest()  # nobody reads it whole
     with Path(shard_url(str(folder), sha256[:16])).open("wb") as file:
         file.truncate(size)
     return describe(folder, sha256, size, entries)

@@ -9,17 +9,17 @@ of a local collection are read in place; those of a remote one are fetched whole
 import zlib
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool
 
 from selfseg import storage
-from selfseg.data.format.catalogue import Catalogue, Stretch, repeated, stretches
+from selfseg.data.format.catalogue import Catalogue, Row, Stretch, stretches
 from selfseg.data.format.damage import DamagedObject, of_shard
 from selfseg.data.format.index import Span
 from selfseg.data.format.manifest import (
@@ -143,10 +143,9 @@ class Collection:
         self.verifies = verify
         self._shards = OpenShards(url, manifest.shards, fetch=fetch)
         self._ends = list(accumulate(self.counts))
-        held = self._held()
-        if key := repeated(chain.from_iterable(held)):
+        self._catalogue = Catalogue(self._held())
+        if key := self._catalogue.repeated:
             raise UserError(f"{url}: damaged: sample {key} is in its shards twice; ingest again")
-        self._catalogue = Catalogue(held)
         self._backgrounds = {video.id: video.background for video in manifest.videos}
 
     @classmethod
@@ -255,9 +254,10 @@ class Collection:
             for video in self.manifest.videos
         }
 
-    def _held(self) -> list[Sequence[Stretch]]:
+    def _held(self) -> list[list[Row] | list[Stretch]]:
         """Return what each shard holds: as a catalogue tells, or else its index."""
-        told = told_by_catalogues(self.url, self.manifest.catalogues)
+        told: dict[str, list[Row] | list[Stretch]] = {}
+        told |= told_by_catalogues(self.url, self.manifest.catalogues)
         names = [shard.name for shard in self.manifest.shards]
         untold = [number for number, name in enumerate(names) if name not in told]
         with ThreadPoolExecutor(8) as pool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 
 from selfseg import storage
-from selfseg.data.format.catalogue import Stretch, parse_catalogue
+from selfseg.data.format.catalogue import Row, parse_rows
 from selfseg.data.format.damage import DamagedObject
 from selfseg.data.format.manifest import catalogue_url
 from selfseg.data.reading import cache
@@ -33,17 +33,17 @@ def verified(url: str, sha256: str) -> bytes:
     raise DamagedObject(f"{url}: damaged: its content does not match the manifest; {REMEDY}")
 
 
-def told_by_catalogues(collection: str, catalogues: Iterable[str]) -> dict[str, list[Stretch]]:
+def told_by_catalogues(collection: str, catalogues: Iterable[str]) -> dict[str, list[Row]]:
     """Return what catalogues tell of shards, by their names.
 
     One that is damaged or gone tells nothing, and a line says so: what it told was made of the
     indexes, which tell the same, one by one.
     """
-    told: dict[str, list[Stretch]] = {}
+    told: dict[str, list[Row]] = {}
     for sha256 in catalogues:
         url = catalogue_url(collection, sha256)
         try:
-            told |= parse_catalogue(verified(url, sha256))
+            told |= parse_rows(verified(url, sha256))
         except (DamagedObject, storage.MissingObject) as error:
             sys.stderr.write(f"{error}; until then the index of each shard is read instead\n")
     return told

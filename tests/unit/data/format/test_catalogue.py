@@ -8,6 +8,7 @@ from selfseg.data.format.catalogue import (
     Stretch,
     dump_catalogue,
     parse_catalogue,
+    parse_rows,
     stretches,
 )
 from selfseg.data.format.index import IndexEntry, Span
@@ -61,6 +62,7 @@ def test_a_catalogue_says_what_was_written_and_the_order_of_shards_does_not_matt
         b"{}",
         b"no json",
         json.dumps({"parts": [], "shards": {"a": [["v", 0, 1, 0]]}}).encode(),
+        json.dumps({"parts": [["image.jpg"]], "shards": {"a": [["v", 0, 1, 0, 0]]}}).encode(),
     ],
 )
 def test_what_is_no_catalogue_is_refused(data):
@@ -99,8 +101,31 @@ def test_parts_videos_and_frames_are_known_of_every_sample():
     assert len(CATALOGUE.frames_of("cow-3")) == 0
 
 
+def test_rows_make_the_same_catalogue_as_stretches():
+    rows = parse_rows(dump_catalogue({"a": FIRST_SHARD, "b": SECOND_SHARD}))
+    catalogue = Catalogue([rows["a"], rows["b"]])
+    assert [catalogue.key(ordinal) for ordinal in range(len(catalogue))] == KEYS
+    np.testing.assert_array_equal(
+        catalogue.holds("forward_1.png"), CATALOGUE.holds("forward_1.png")
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "key"),
+    [
+        (Stretch("bear-1", 4, 9, MOVING), "bear-1_00000004"),
+        (Stretch("swan_2", 0, 9, LAST), "swan_2_00000008"),
+        (Stretch("bear-1", 5, 9, MOVING), None),
+        (Stretch("swan_2", 0, 8, LAST), None),
+    ],
+)
+def test_a_sample_that_is_held_twice_is_named(other, key):
+    assert Catalogue([FIRST_SHARD, [other], SECOND_SHARD]).repeated == key
+
+
 def test_nothing_is_in_an_empty_catalogue():
     empty = Catalogue([])
     assert len(empty) == 0
+    assert empty.repeated is None
     assert empty.find("bear-1", 0) is None
     assert len(empty.holds("image.jpg")) == 0

@@ -1,10 +1,14 @@
 """What a process pays for a collection does not grow with it; the collections are made up."""
 
+import hashlib
 import time
 
 import pytest
 from data_bench.growth import cost, made_up
+from data_bench.selfseg_shards import VIDEO, commit
 
+from selfseg.data.format.catalogue import Stretch
+from selfseg.data.format.manifest import ShardEntry
 from selfseg.data.format.schema import IMAGE
 from selfseg.data.reading.collection import Collection
 
@@ -28,6 +32,24 @@ def test_ten_thousand_shards_are_open_in_two_seconds(tmp_path):
     collection = Collection.open(str(tmp_path / "collection"))
     assert time.process_time() - started < 2
     assert len(collection) == 20_000
+
+
+def test_shards_of_fifty_runs_each_are_open_in_two_seconds_too(tmp_path):
+    """As ingest deals them: neighbouring frames stand in runs of eight, over all shards."""
+    shards, runs = 10_000, 50
+    held = []
+    for shard in range(shards):
+        sha256 = hashlib.sha256(str(shard).encode()).hexdigest()
+        entry = ShardEntry(
+            name=sha256[:16], samples=8 * runs, size=1, sha256=sha256, index_sha256=sha256
+        )
+        firsts = range(8 * shard, 8 * shards * runs, 8 * shards)
+        held.append((entry, [Stretch(VIDEO, first, 8, (IMAGE,)) for first in firsts]))
+    commit(str(tmp_path), held)
+    started = time.process_time()
+    collection = Collection.open(str(tmp_path))
+    assert time.process_time() - started < 2
+    assert len(collection) == 8 * shards * runs
 
 
 @pytest.mark.slow
