@@ -9,6 +9,7 @@ A store that is away (no connection, timeouts, 500 and 503) is waited for, see
 `selfseg.stores.patience`; refusals that will come again (no such bucket, 403) are errors at once.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,6 +30,8 @@ __all__ = [
     "Opened",
     "StorageError",
     "Unreachable",
+    "age_s",
+    "ages_s",
     "arrow_filesystem",
     "delete",
     "delete_tree",
@@ -105,6 +108,11 @@ def size(url: str) -> int:
     return _store(url).size(url)
 
 
+def age_s(url: str) -> float:
+    """Return the seconds since the object was written last, or raise `MissingObject`."""
+    return time.time() - _store(url).written(url)
+
+
 def exists(url: str) -> bool:
     """Whether there is an object (a file, not a folder) of this name."""
     return _store(url).exists(url)
@@ -142,7 +150,13 @@ def listing(url: str) -> list[str]:
 
 def sizes(url: str) -> dict[str, int]:
     """Return the length in bytes of all objects below `url`, by the names that `listing` gives."""
-    return _store(url).sizes(url)
+    return {name: size for name, (size, _) in _store(url).objects(url).items()}
+
+
+def ages_s(url: str) -> dict[str, float]:
+    """Return the seconds since all objects below `url` were written, by the names of `listing`."""
+    now = time.time()
+    return {name: now - written for name, (_, written) in _store(url).objects(url).items()}
 
 
 def entries(url: str) -> list[str]:
@@ -219,10 +233,11 @@ class _Store(Protocol):
     def read_range(self, url: str, offset: int, size: int) -> bytes: ...
     def opened(self, url: str) -> Opened: ...
     def size(self, url: str) -> int: ...
+    def written(self, url: str) -> float: ...
     def exists(self, url: str) -> bool: ...
     def write(self, url: str, data: bytes) -> None: ...
     def replace(self, url: str, data: bytes, expected: bytes | None) -> None: ...
-    def sizes(self, url: str) -> dict[str, int]: ...
+    def objects(self, url: str) -> dict[str, tuple[int, float]]: ...
     def entries(self, url: str) -> list[str]: ...
     def delete(self, url: str) -> None: ...
     def delete_tree(self, url: str) -> None: ...

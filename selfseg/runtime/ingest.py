@@ -2,7 +2,7 @@
 
     inspect   what each input is: the hash of its content, its number of frames
     spool     each video's samples; see `selfseg.runtime.spooling`
-    publish   the shards, then the manifest; the spool is removed
+    publish   the shards, then the manifest; these videos leave the spool
 
 Whatever is interrupted, the same command goes on; once the manifest stands it does nothing. Videos
 are added to a collection in the same way: shards of their own, then a manifest that names all.
@@ -29,7 +29,7 @@ from selfseg.data.ingest.growing import differences, grown, new_videos, newly_sk
 from selfseg.data.ingest.sources import SourceVideo, distinct, first_mask, inspect, leave_out
 from selfseg.data.ingest.spooling import STRETCH_FRAMES, Ledger, unspool
 from selfseg.data.ingest.videos import still_paths, video_paths
-from selfseg.data.ingest.writing import commit, deal, publish_catalogue, publish_shard
+from selfseg.data.ingest.writing import commit, deal, publish_catalogue, publish_shard, sweep
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import bar
@@ -103,7 +103,7 @@ def ingest(job: Job, console: Console) -> Outcome:
         _missing(standing, given, unreadable, job) if standing else (given, unreadable)
     )
     if standing and not (videos or skipped):
-        unspool(job.output, given, job.settings, job.stretch_frames)
+        _tidy(given, job)
         return Outcome(standing.manifest, standing.id, was_there=True)
     plan = Spooling(job.output, job.settings, job.stretch_frames, workers)
     ledgers, broken = spool_videos(videos, plan, console)
@@ -114,6 +114,7 @@ def ingest(job: Job, console: Console) -> Outcome:
     if standing:
         manifest = grown(standing.manifest, standing.id, manifest)
     commit(job.output, manifest)
+    _tidy(given, job)
     return Outcome(manifest, manifest.id, was_there=False)
 
 
@@ -141,6 +142,12 @@ def _missing(
         return new_videos(manifest, videos, url=job.output), newly_skipped(manifest, skipped)
     _require_same(standing.manifest, {*map(_identity, videos), *map(_identity, skipped)}, job)
     return [], []
+
+
+def _tidy(given: list[SourceVideo], job: Job) -> None:
+    """Remove what it took to get these videos into the collection, and what nobody goes on with."""
+    unspool(job.output, given, job.settings, job.stretch_frames)
+    sweep(job.output)
 
 
 def _none_readable(skipped: list[SkippedEntry], job: Job) -> UserError:

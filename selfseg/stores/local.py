@@ -77,6 +77,12 @@ def size(url: str) -> int:
         return Path(url).stat().st_size
 
 
+def written(url: str) -> float:
+    """Return when a file was written last, in seconds since the epoch."""
+    with explained(url):
+        return Path(url).stat().st_mtime
+
+
 def exists(url: str) -> bool:
     """Whether there is a file of this name."""
     with explained(url):
@@ -106,8 +112,8 @@ def replace(url: str, data: bytes, expected: bytes | None) -> None:
             ) from None
 
 
-def sizes(url: str) -> dict[str, int]:
-    """Return the bytes of the files below a folder, by relative name; no folder, no files."""
+def objects(url: str) -> dict[str, tuple[int, float]]:
+    """Return bytes and time of the files below a folder, by relative name; no folder, no files."""
     root, found = Path(url), {}
     with explained(url):
         for folder, _, names in os.walk(root, onerror=_unless_gone):
@@ -115,7 +121,8 @@ def sizes(url: str) -> dict[str, int]:
                 with suppress(FileNotFoundError):  # another process may remove it meanwhile
                     status = path.stat()
                     if stat.S_ISREG(status.st_mode):
-                        found[path.relative_to(root).as_posix()] = status.st_size
+                        name = path.relative_to(root).as_posix()
+                        found[name] = status.st_size, status.st_mtime
     return found
 
 

@@ -66,6 +66,11 @@ def size(url: str) -> int:
     return _head(url)["ContentLength"]
 
 
+def written(url: str) -> float:
+    """Return when an object was written last, in seconds since the epoch."""
+    return _head(url)["LastModified"].timestamp()
+
+
 def exists(url: str) -> bool:
     """Whether there is an object of this name; a missing bucket is an error."""
     try:
@@ -88,11 +93,11 @@ def replace(url: str, data: bytes, expected: bytes | None) -> None:
         raise Conflict(f"{url}: removed by another process meanwhile; run again") from None
 
 
-def sizes(url: str) -> dict[str, int]:
-    """Return the bytes of the objects below a prefix, by relative name."""
+def objects(url: str) -> dict[str, tuple[int, float]]:
+    """Return bytes and time of the objects below a prefix, by relative name."""
     prefix = _prefix(url)
     return {
-        entry["Key"].removeprefix(prefix): entry["Size"]
+        entry["Key"].removeprefix(prefix): (entry["Size"], entry["LastModified"].timestamp())
         for page in _pages(url, prefix)
         for entry in page.get("Contents", [])
         if not entry["Key"].endswith("/")

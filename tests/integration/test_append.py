@@ -128,6 +128,27 @@ def test_adding_that_was_interrupted_goes_on(tmp_path, videos, monkeypatch, stag
         assert left == expected
 
 
+def test_adding_that_was_interrupted_goes_on_after_others_have_added(tmp_path, videos, monkeypatch):
+    folder = tmp_path / "c"
+    written(folder, videos["east"])
+    with monkeypatch.context() as patch:
+
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(ingest, "_publish_shards", stop)
+        with pytest.raises(SystemExit):
+            written(folder, videos["south"], "--append")
+    (ledger,) = folder.glob("spool/*.json")
+    written(folder, videos["still"], "--append")
+    assert set(folder.glob("spool/*")) == {ledger, ledger.with_suffix(".tar")}
+    # A note in the margin shows whether the ledger is read or written anew.
+    ledger.write_text(ledger.read_text().replace('"name":"south"', '"name":"noted"'))
+    third = written(folder, videos["south"], "--append")
+    assert {video.name for video in third.videos} == {"east", "still", "noted"}
+    assert not list(folder.glob("spool/*"))
+
+
 def test_a_collection_in_a_bucket_grows_twice_and_every_state_can_be_read(
     s3, videos, tmp_path, monkeypatch
 ):

@@ -8,15 +8,18 @@ import pytest
 
 from selfseg import storage
 from selfseg.data.format.manifest import Manifest, commit_manifest, load_manifest, newest_id
+from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest import writing
 from selfseg.data.ingest.growing import grown
-from selfseg.data.ingest.writing import commit
+from selfseg.data.ingest.sources import SourceVideo, inspect
+from selfseg.data.ingest.spooling import spool, spool_url, spooled
+from selfseg.data.ingest.writing import commit, deal, publish_shard, sweep
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.loader import batches
 from selfseg.errors import UsageError, UserError
 from tests.exact_collection import write_collection
 from tests.reading import samples_of
-from tests.synthetic import Scene, moving_disc
+from tests.synthetic import Scene, moving_disc, write_video
 from tests.unit.data import tiny
 
 FIRST = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
@@ -68,6 +71,13 @@ def test_who_reads_does_not_notice_that_videos_are_added(url, read_before):
     assert found + samples_of(islice(stream, 9 - read_before)) == undisturbed
 
 
+@pytest.fixture
+def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that was ever written be as old as what runs that never ended have left."""
+    monkeypatch.setattr(writing, "ABANDONED_S", -1)
+
+
+@pytest.mark.usefixtures("long_ago")
 def test_who_is_killed_before_the_manifest_leaves_the_collection_as_it_was(url):
     before, content = newest_id(url), everything(url)
     there = storage.listing(url)
@@ -75,34 +85,52 @@ def test_who_is_killed_before_the_manifest_leaves_the_collection_as_it_was(url):
     left = set(storage.listing(url)) - set(there)
     assert left
     assert (newest_id(url), everything(url)) == (before, content)
-    # The next who adds videos removes what was left.
+    # Who adds videos long after that removes what was left.
     commit(url, uploaded(url, DOG))
+    sweep(url)
     assert not left & set(storage.listing(url))
     assert set(Collection.open(url).videos) == {*FIRST, *DOG}
     assert content.items() <= everything(url).items()
 
 
-@pytest.mark.parametrize("commits", ["before it is done", "after that"])
-def test_who_sweeps_leaves_what_others_have_added_since_its_own_commit(url, monkeypatch, commits):
-    """One has just committed and is tidying up; another begins, adds and commits."""
-    added = []
+@pytest.mark.parametrize("sweeps", ["before the commit", "during it", "after it"])
+def test_who_sweeps_leaves_what_a_repeated_run_adds_to_or_has_added(url, monkeypatch, sweeps):
+    """Its first run was killed: what it publishes is what lay there, named by no manifest."""
 
-    def overtaken(collection: str, manifest: Manifest, expected: str | None) -> None:
+    def interrupted(collection: str, manifest: Manifest, expected: str | None) -> None:
+        sweep(url)
         commit_manifest(collection, manifest, expected)
-        added.append(uploaded(url, DOG))
-        if commits == "before it is done":
-            commit_manifest(url, added[0], added[0].parent)
 
-    cat = uploaded(url, CAT)
-    monkeypatch.setattr(writing, "commit_manifest", overtaken)
+    cat, _ = uploaded(url, CAT), uploaded(url, DOG)
     commit(url, cat)
-    monkeypatch.setattr(writing, "commit_manifest", commit_manifest)
-    if commits == "after that":
-        commit(url, added[0])
+    dog = uploaded(url, DOG)
+    if sweeps == "before the commit":
+        sweep(url)
+    if sweeps == "during it":
+        monkeypatch.setattr(writing, "commit_manifest", interrupted)
+    commit(url, dog)
+    sweep(url)
     assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
     everything(url)
 
 
+def test_what_others_have_spooled_outlives_a_commit_and_is_gone_on_with(url, tmp_path):
+    settings = IngestSettings(height=32, gaps=(1,), flow="none")
+    film = inspect(write_video(tmp_path / "film.mp4", moving_disc(9).frames), None)
+    assert isinstance(film, SourceVideo)
+    parent, ledger = load_manifest(url), spool(film, url, settings, lambda _: None)
+    commit(url, uploaded(url, CAT))
+    sweep(url)
+    assert spooled(film, url, settings) == ledger
+    hands = deal([(spool_url(url, film, settings, "tar"), ledger)], 10**6)
+    published = [publish_shard(url, hand)[0] for hand in hands]
+    added = parent.override({"videos": [ledger.video], "shards": published})
+    with pytest.raises(UsageError, match="grew meanwhile by another command; repeat this one"):
+        commit(url, grown(parent, parent.id, added))
+    assert spooled(film, url, settings) == ledger
+
+
+@pytest.mark.usefixtures("long_ago")
 def test_who_sweeps_stops_when_others_have_committed(url, monkeypatch):
     """What they have published was left over before, from one that was killed."""
     cat, _ = uploaded(url, CAT), uploaded(url, DOG)
@@ -115,26 +143,20 @@ def test_who_sweeps_stops_when_others_have_committed(url, monkeypatch):
         dog = uploaded(url, DOG)
         commit_manifest(url, dog, dog.parent)
 
-    monkeypatch.setattr(storage, "delete", overtaken)
     commit(url, cat)
+    monkeypatch.setattr(storage, "delete", overtaken)
+    sweep(url)
     assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
     everything(url)
 
 
-def test_an_append_whose_shards_were_swept_says_so_instead_of_naming_what_is_gone(url, monkeypatch):
-    """It repeats one that was killed, whose shards the sweeping one has seen as left over."""
-    added = []
-
-    def overtaken(collection: str, manifest: Manifest, expected: str | None) -> None:
-        commit_manifest(collection, manifest, expected)
-        added.append(uploaded(url, DOG))
-
-    cat, _ = uploaded(url, CAT), uploaded(url, DOG)
-    monkeypatch.setattr(writing, "commit_manifest", overtaken)
-    commit(url, cat)
-    monkeypatch.setattr(writing, "commit_manifest", commit_manifest)
+@pytest.mark.usefixtures("long_ago")
+def test_an_append_whose_shards_were_swept_says_so_instead_of_naming_what_is_gone(url):
+    commit(url, uploaded(url, CAT))
+    dog = uploaded(url, DOG)
+    sweep(url)
     with pytest.raises(UserError, match=r"removed meanwhile by another command; repeat this one$"):
-        commit(url, added[0])
+        commit(url, dog)
     commit(url, uploaded(url, DOG))
     assert set(Collection.open(url).videos) == {*FIRST, *CAT, *DOG}
     everything(url)

@@ -4,6 +4,7 @@ import pickle
 import random
 import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,6 +80,20 @@ def test_sizes_are_those_of_what_is_listed(place: str):
     for name, size in {"run/a": 3, "run/b/c": 0, "runner": 1}.items():
         storage.write(storage.join(place, name), b"x" * size)
     assert storage.sizes(storage.join(place, "run")) == {"a": 3, "b/c": 0}
+
+
+def test_what_is_written_again_is_young_again(place: str):
+    urls = [storage.join(place, "run", name) for name in ("left", "again")]
+    for url in urls:
+        storage.write(url, b"")
+    time.sleep(1.1)  # a bucket tells whole seconds
+    storage.write(urls[1], b"")
+    listed = storage.ages_s(storage.join(place, "run"))
+    asked = {name: storage.age_s(url) for name, url in zip(("left", "again"), urls, strict=True)}
+    for ages in (listed, asked):
+        assert 60 > ages["left"] >= ages["again"] + 0.5
+    with pytest.raises(storage.MissingObject):
+        storage.age_s(storage.join(place, "run", "gone"))
 
 
 def test_entries_are_what_lies_directly_below_and_tell_folders_from_objects(place: str):

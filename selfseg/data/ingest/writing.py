@@ -4,7 +4,8 @@ import hashlib
 import math
 import tarfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,6 +26,10 @@ from selfseg.data.format.manifest import (
 )
 from selfseg.data.ingest.spooling import Ledger, Run
 from selfseg.errors import UsageError, UserError
+
+ABANDONED_S = 30 * 24 * 3600
+"""Age at which what no manifest names is nobody's; a run that is under way, or goes on, is faster.
+It writes its shards anew, which makes them young, and finds its spool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,19 @@ def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry,
     """Assemble a shard here, read it back, then upload it and its index; say what it holds.
 
     Raises:
-        UserError: what was read back is not what was computed.
+        UserError: what was read back is not what was computed, or others took what was spooled.
         StorageError: the collection cannot be read from or written to.
     """
     with storage.scratch() as scratch:
         path = scratch / "shard.tar"
         with path.open("wb") as file:
-            assemble(pieces, file)
+            try:
+                assemble(pieces, file)
+            except storage.MissingObject:
+                raise UserError(
+                    f"{collection}: a spooled video was removed meanwhile by another command; "
+                    "repeat this one"
+                ) from None
         sha256 = _read_back(path, pieces)
         entries = index_tar(path)
         index = dump_index(entries)
@@ -102,14 +113,13 @@ def assemble(pieces: Iterable[Piece], file: BinaryIO) -> None:
 
 
 def commit(collection: str, manifest: Manifest) -> None:
-    """Publish a collection's first manifest, or its next, and remove what it took to get there.
+    """Publish a collection's first manifest, or its next.
 
     Raises:
         UsageError: someone else published another manifest here in the meantime.
         UserError: someone else's tidying up took what this manifest names.
     """
-    there = storage.listing(collection)
-    _require_new_objects(collection, manifest, there)
+    _require_new_objects(collection, manifest)
     try:
         commit_manifest(collection, manifest, expected=manifest.parent)
     except storage.Conflict:
@@ -119,10 +129,10 @@ def commit(collection: str, manifest: Manifest) -> None:
             else f"{collection}: another collection was written here meanwhile; "
             "choose another --output"
         ) from None
-    sweep(collection, there)
 
 
-def _require_new_objects(collection: str, manifest: Manifest, there: Iterable[str]) -> None:
+def _require_new_objects(collection: str, manifest: Manifest) -> None:
+    there = storage.listing(collection)
     before = load_manifest(collection, manifest.parent) if manifest.parent else None
     old = {holding.name for holding in holdings(before)} if before else set[str]()
     gone = {holding.name for holding in holdings(manifest)} - old - set(there)
@@ -133,24 +143,44 @@ def _require_new_objects(collection: str, manifest: Manifest, there: Iterable[st
         )
 
 
-def sweep(collection: str, there: Iterable[str]) -> None:
-    """Remove spooled videos, and what runs that never ended left beside the manifests.
+def sweep(collection: str) -> None:
+    """Remove what was left beside the manifests `ABANDONED_S` ago by runs that never ended.
 
-    Only who has just committed may: a run that is under way would lose its shards, and finds out
-    because it cannot commit. One that has begun since then loses nothing that it has added.
-
-    Args:
-        collection: URL.
-        there: names of the objects from before the commit.
+    What is younger may be of use: to a run that is under way, or to one that will be repeated.
     """
+    ages = storage.ages_s(collection)
+    # Asked for after the listing: what was spooled in that, and is published by now, is named.
     newest, kept = newest_id(collection), named(collection)
-    # The spool goes first: a ledger in it vouches for a background.
-    for name in sorted(there, key=lambda name: not name.startswith("spool/")):
-        if name in kept or not OURS.fullmatch(name):
-            continue
+    left = {name: age for name, age in ages.items() if OURS.fullmatch(name) and name not in kept}
+    for name in _abandoned(left):
         if newest_id(collection) != newest:
             return  # who has committed since then sweeps, and knows better what is left over
-        storage.delete(storage.join(collection, name))
+        _delete_abandoned(storage.join(collection, name))
+
+
+def _abandoned(ages: Mapping[str, float]) -> list[str]:
+    """Return what nobody goes on with; ledgers, which vouch for runs and backgrounds, come first.
+
+    While anything spooled is young, all that is stays, and so do backgrounds.
+    """
+    vouched = any(name.startswith("spool/") and age < ABANDONED_S for name, age in ages.items())
+    going_on = ("spool/", "backgrounds/") if vouched else ()
+    old = [name for name, age in ages.items() if age >= ABANDONED_S]
+    return sorted(
+        (name for name in old if not name.startswith(going_on)),
+        key=lambda name: (not name.startswith("spool/"), name),
+    )
+
+
+def _delete_abandoned(url: str) -> None:
+    """Remove an object, unless someone has gone on with it.
+
+    Stores know no deletion on a condition: who writes the object anew and commits it, all between
+    this look and this deletion, loses it.
+    """
+    with suppress(storage.MissingObject):
+        if storage.age_s(url) >= ABANDONED_S:
+            storage.delete(url)
 
 
 def _read_back(path: Path, pieces: Sequence[Piece]) -> str:

@@ -1,5 +1,7 @@
 """What is new to a collection, what may be added to it, and what stays when it has grown."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,11 @@ from selfseg.data.format.manifest import (
     shard_url,
 )
 from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest import writing
 from selfseg.data.ingest.growing import grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingest.sources import SourceVideo
 from selfseg.data.ingest.spooling import spool_url, unspool
-from selfseg.data.ingest.writing import commit, sweep
+from selfseg.data.ingest.writing import ABANDONED_S, commit, sweep
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError, UserError
 from tests.exact_collection import write_collection
@@ -132,6 +135,13 @@ def test_another_shard_size_and_forgotten_stills_are_named():
     require_alike(manifest(entry("a")), IngestSettings(), MEGABYTE, url="c")
 
 
+def age(folder: Path) -> None:
+    """Let all files of a folder be written when runs that never ended have left theirs."""
+    then = time.time() - ABANDONED_S
+    for path in folder.rglob("*"):
+        os.utime(path, (then, then))
+
+
 def write_all(folder: Path, named: Manifest) -> None:
     for each in named.shards:
         storage.write(shard_url(str(folder), each.name), b"tar")
@@ -150,6 +160,8 @@ def test_growing_leaves_all_that_was_there_and_takes_away_what_nobody_names(tmp_
     for named in (second, orphan):
         write_all(tmp_path, named)
     commit(str(tmp_path), second)
+    age(tmp_path)
+    sweep(str(tmp_path))
     assert set(storage.listing(str(tmp_path))) == {
         "LATEST",
         f"manifest-{first.id}.json",
@@ -176,10 +188,41 @@ def test_a_spool_loses_its_ledgers_before_the_backgrounds_they_vouch_for(tmp_pat
     left = [f"spool/{'1' * 16}.json", f"spool/{'1' * 16}.tar", f"backgrounds/{'b' * 64}.png"]
     for name in left:
         storage.write(storage.join(str(tmp_path), name), b"")
+    age(tmp_path)
     deleted: list[str] = []
     monkeypatch.setattr(storage, "delete", deleted.append)
-    sweep(str(tmp_path), storage.listing(str(tmp_path)))
+    sweep(str(tmp_path))
     assert deleted == [storage.join(str(tmp_path), name) for name in left]
+
+
+def test_what_a_run_may_go_on_with_is_not_swept_nor_the_backgrounds_it_vouches_for(tmp_path):
+    commit(str(tmp_path), manifest())
+    old = [f"shards/{'1' * 16}.tar", f"backgrounds/{'b' * 64}.png", f"spool/{'3' * 16}.tar"]
+    young = [f"shards/{'2' * 16}.tar", f"spool/{'3' * 16}.json"]
+    for name in old:
+        storage.write(storage.join(str(tmp_path), name), b"")
+    age(tmp_path)
+    for name in young:
+        storage.write(storage.join(str(tmp_path), name), b"")
+    sweep(str(tmp_path))
+    assert {*old, *young} & set(storage.listing(str(tmp_path))) == {*young, *old[1:]}
+
+
+def test_what_a_run_goes_on_with_while_another_sweeps_is_left_to_it(tmp_path, monkeypatch):
+    first = manifest(entry("a"))
+    commit(str(tmp_path), first)
+    second = grown(first, first.id, manifest(entry("b"), shards=(shard("8"),)))
+    write_all(tmp_path, second)
+    age(tmp_path)
+
+    def meanwhile(collection: str) -> str | None:
+        write_all(tmp_path, second)
+        return newest_id(collection)
+
+    monkeypatch.setattr(writing, "newest_id", meanwhile)
+    sweep(str(tmp_path))
+    commit(str(tmp_path), second)
+    assert load_manifest(str(tmp_path)) == second
 
 
 def test_what_is_done_leaves_the_spool_and_what_is_under_way_stays(tmp_path):

@@ -31,6 +31,7 @@ from selfseg.data.format.manifest import (
 )
 from selfseg.data.format.schema import split_key
 from selfseg.data.format.settings import IngestSettings
+from selfseg.data.ingest import writing
 from selfseg.data.ingest.samples import Sample
 from selfseg.data.ingest.spooling import RUN_SAMPLES, Ledger, write_runs
 from selfseg.data.ingest.writing import Piece, commit, deal, publish_catalogue, publish_shard, sweep
@@ -100,12 +101,20 @@ def test_what_shards_hold_is_told_by_their_catalogue(tmp_path):
         ).parts
 
 
+@pytest.fixture
+def long_ago(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all that was ever written be as old as what runs that never ended have left."""
+    monkeypatch.setattr(writing, "ABANDONED_S", -1)
+
+
+@pytest.mark.usefixtures("long_ago")
 def test_a_catalogue_is_kept_when_what_is_left_over_is_removed(tmp_path):
     hands = deal(spool(tmp_path / "old"), 40_000)
     published = [publish_shard(str(tmp_path), hand) for hand in hands]
     kept, orphan = publish_catalogue(str(tmp_path), published), publish_catalogue(str(tmp_path), [])
     entries = [entry for entry, _ in published]
     commit(str(tmp_path), manifest(entries, kept))
+    sweep(str(tmp_path))
     assert Path(catalogue_url(str(tmp_path), kept)).exists()
     assert not Path(catalogue_url(str(tmp_path), orphan)).exists()
 
@@ -219,6 +228,13 @@ def test_a_spool_that_came_back_changed_is_not_published(tmp_path):
     assert storage.listing(storage.join(str(tmp_path), "shards")) == []
 
 
+def test_a_spool_that_another_command_removed_meanwhile_says_to_repeat(tmp_path):
+    [hand] = deal(spool(tmp_path / "spool"), 10**9)
+    Path(hand[-1].url).unlink()
+    with pytest.raises(UserError, match=f"^{tmp_path}: a spooled video was removed .*repeat this"):
+        publish_shard(str(tmp_path), hand)
+
+
 def test_a_sample_that_is_there_twice_is_not_published(tmp_path):
     [hand] = deal(spool(tmp_path / "spool"), 10**9)
     twice: list[Piece] = [hand[0], *hand]
@@ -226,12 +242,14 @@ def test_a_sample_that_is_there_twice_is_not_published(tmp_path):
         publish_shard(str(tmp_path), twice)
 
 
-def test_committing_leaves_the_collection_and_nothing_else(tmp_path):
+@pytest.mark.usefixtures("long_ago")
+def test_sweeping_leaves_the_collection_and_nothing_else(tmp_path):
     entries = shards(tmp_path)
     orphan = tmp_path / "shards" / f"{'0' * 16}.tar"
     orphan.write_bytes(b"from a run that was killed")
     (tmp_path / "spool" / "a-00000000.tar").rename(tmp_path / "spool" / f"{'1' * 16}.tar")
     commit(str(tmp_path), manifest(entries))
+    sweep(str(tmp_path))
     loaded = load_manifest(str(tmp_path))
     assert loaded == manifest(entries)
     assert newest_id(str(tmp_path)) == loaded.id
@@ -240,6 +258,7 @@ def test_committing_leaves_the_collection_and_nothing_else(tmp_path):
     assert all(Path(shard_url(str(tmp_path), entry.name)).exists() for entry in entries)
 
 
+@pytest.mark.usefixtures("long_ago")
 def test_sweeping_leaves_the_backgrounds_that_are_named(tmp_path):
     kept, orphan = "a" * 64, "b" * 64
     for name in (kept, orphan):
@@ -247,14 +266,16 @@ def test_sweeping_leaves_the_backgrounds_that_are_named(tmp_path):
     refuse_strangers(str(tmp_path))
     tree = manifest([]).model_dump() | {"videos": [VIDEO.model_dump() | {"background": kept}]}
     commit(str(tmp_path), Manifest.parse(tree, origin="test"))
+    sweep(str(tmp_path))
     assert storage.listing(str(tmp_path / "backgrounds")) == [f"{kept}.png"]
 
 
+@pytest.mark.usefixtures("long_ago")
 def test_sweeping_does_not_touch_what_is_not_ours(tmp_path):
     (tmp_path / "holiday.mp4").write_bytes(b"dear to someone")
     (tmp_path / "shards").mkdir()
     (tmp_path / "shards" / "notes.txt").write_bytes(b"dear to someone")
-    sweep(str(tmp_path), storage.listing(str(tmp_path)))
+    sweep(str(tmp_path))
     assert storage.listing(str(tmp_path)) == ["holiday.mp4", "shards/notes.txt"]
 
 
@@ -283,6 +304,7 @@ def test_a_damaged_manifest_is_named(tmp_path):
         load_manifest(str(tmp_path))
 
 
+@pytest.mark.usefixtures("long_ago")
 def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_path):
     commit(str(tmp_path), manifest([]))
     tree = json.loads(manifest([]).to_bytes()) | {"videos": [VIDEO.model_dump()]}
@@ -296,7 +318,7 @@ def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_pa
     assert collection.manifest.settings == manifest([]).settings
     assert collection.manifest.videos == (VIDEO,)
     (tmp_path / "LATEST").write_text(f"{old}\n")
-    sweep(str(tmp_path), storage.listing(str(tmp_path)))
+    sweep(str(tmp_path))
     assert Collection.open(str(tmp_path)).manifest_id == old
 
 
