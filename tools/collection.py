@@ -9,9 +9,9 @@ URL@ID is one state of a collection, with those it grew from; URL is the newest.
 
 verify reads everything: manifests, shards, indexes and backgrounds against their SHA-256, each
 part of each sample against its CRC-32, and whether every frame of every video is there once. It
-prints a line for each problem. With --repair it makes indexes anew, and takes what is damaged or
-gone from --from URL: a copy, or what the same videos give when they are ingested once more. Files
-that no state names are listed, and left alone.
+prints a line for each problem. With --repair it makes indexes anew, writes a LATEST that is gone,
+and takes what else is damaged or gone from --from URL: a copy, or what the same videos give when
+they are ingested once more. Files that no state names are listed, and left alone.
 
 copy brings what is missing, several objects at a time, each verified on its way; interrupted, the
 same command goes on. It never takes away what is there: the other place must be empty, or hold an
@@ -32,7 +32,7 @@ from selfseg import storage
 from selfseg.data.care.copying import carry_out, plan_copy
 from selfseg.data.care.describing import Description, describe
 from selfseg.data.care.mending import mending
-from selfseg.data.care.verifying import Finding, read_states, shards_of, verify
+from selfseg.data.care.verifying import Finding, find_state, read_states, shards_of, verify
 from selfseg.data.format.holdings import leftovers
 from selfseg.data.format.manifest import SHOWN_DIGITS, resolve
 from selfseg.data.ingest.growing import MEGABYTE
@@ -101,9 +101,10 @@ def verify_collection(args: argparse.Namespace) -> None:
     """Find what is damaged or missing, and repair what can be."""
     if args.spare and not args.repair:
         raise UsageError("--from: only a repair takes anything from there; add --repair")
-    place, manifest_id = resolve(args.url)
+    place, manifest_id, findings = find_state(args.url, repair=args.repair)
     mend = mending(place, resolve(args.spare)[0] if args.spare else None) if args.repair else None
-    states, findings = read_states(place, manifest_id, mend)
+    states, of_manifests = read_states(place, manifest_id, mend)
+    findings += of_manifests
     readable = not _left(findings)
     for finding in findings:
         _say(place, finding)

@@ -22,7 +22,9 @@ from selfseg.data.format.manifest import (
     SkippedEntry,
     VideoEntry,
     load_manifest,
+    manifest_ids,
     newest_id,
+    no_collection,
 )
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.growing import differences, grown, new_videos, newly_skipped, require_alike
@@ -87,7 +89,8 @@ def ingest(job: Job, console: Console) -> Outcome:
     Raises:
         UsageError: an input that does not exist; an output that holds something else, or nothing
             to add to.
-        UserError: no (new) video could be read; the output cannot be written to.
+        UserError: no (new) video could be read; the output cannot be written to, or has lost its
+            `LATEST`.
     """
     listed = still_paths if job.stills else video_paths
     paths = [found for path in job.inputs for found in listed(path.absolute())]
@@ -122,6 +125,8 @@ def _standing(job: Job) -> _Standing | None:
     """Return what the output holds already; see that it can be added to, if that is asked for."""
     newest = newest_id(job.output)
     if newest is None:
+        if manifest_ids(job.output):
+            raise no_collection(job.output)
         if job.append:
             raise UsageError(
                 f"{job.output}: no collection here that could grow; leave out --append"

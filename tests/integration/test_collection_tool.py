@@ -90,6 +90,35 @@ def test_problems_are_a_line_each_and_a_repair_leaves_none(place, folder, capsys
     assert status("verify", url) == 0
 
 
+def test_a_pointer_that_is_gone_is_restored_to_the_state_that_no_other_grew_from(place, capsys):
+    url = storage.join(place, "c")
+    first, second = (write_collection(url, scenes) for scenes in (COW, SCENES))
+    storage.delete(storage.join(url, LATEST))
+    assert status("verify", url) == 1
+    assert f"{url}/LATEST: gone\n" in capsys.readouterr().out
+    assert newest_id(url) is None
+    assert status("verify", f"{url}@{first.id[:16]}", "--repair") == 0
+    assert f"{url}/LATEST: gone; names {second.id[:16]} again\n" in capsys.readouterr().out
+    assert newest_id(url) == second.id
+    assert status("verify", url) == 0
+
+
+def test_which_of_several_states_a_pointer_that_is_gone_named_must_be_said(tmp_path, capsys):
+    url = str(tmp_path / "c")
+    heads = [write_collection(url, COW)]
+    storage.delete(storage.join(url, LATEST))
+    heads += [write_collection(url, SCENES)]
+    storage.delete(storage.join(url, LATEST))
+    assert status("verify", url, "--repair") == 2
+    ids = ", ".join(sorted(head.id[:16] for head in heads))
+    assert capsys.readouterr().err == (
+        f"collection: {url}: has no LATEST, and each of {ids} may be the newest; "
+        f"choose by tools/collection.py verify {url}@ID --repair\n"
+    )
+    assert status("verify", f"{url}@{heads[0].id[:16]}", "--repair") == 0
+    assert newest_id(url) == heads[0].id
+
+
 def test_what_belongs_to_no_state_is_named_and_left_alone(place, folder, capsys):
     url = storage.join(place, "collection")
     main(["copy", folder, url])

@@ -16,6 +16,7 @@ from selfseg import storage
 from selfseg.data.format import schema
 from selfseg.data.format.manifest import Manifest, load_manifest, manifest_url
 from selfseg.data.reading.collection import Collection
+from tests.exact_collection import write_collection
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
 from tests.unit.nets.published import raft_that_sees
 from tools.shard_videos import main
@@ -215,6 +216,18 @@ def test_an_output_that_holds_something_else_is_refused(tmp_path, videos, refuse
     assert code == 2
     assert "holds something else (letter.txt)" in line
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_an_output_that_has_lost_its_pointer_is_refused(tmp_path, videos, refused):
+    output = tmp_path / "c"
+    write_collection(str(output), {"swan": moving_disc(3)})
+    (output / "LATEST").unlink()
+    there = storage.listing(str(output))
+    for options in ((), ("--append",)):
+        code, line = refused(videos, "--output", output, *SMALL, *options)
+        assert code == 1
+        assert f"{output}: holds manifests, but no LATEST" in line
+    assert storage.listing(str(output)) == there
 
 
 def test_an_output_that_holds_another_collection_is_refused(tmp_path, videos, refused):

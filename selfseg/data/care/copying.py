@@ -16,7 +16,14 @@ from selfseg.data.format.holdings import (
     refuse_strangers,
     several_at_once,
 )
-from selfseg.data.format.manifest import LATEST, SHOWN_DIGITS, Manifest, lineage, newest_id, resolve
+from selfseg.data.format.manifest import (
+    SHOWN_DIGITS,
+    Manifest,
+    lineage,
+    newest_id,
+    point_to,
+    resolve,
+)
 from selfseg.errors import UsageError
 
 
@@ -102,10 +109,8 @@ def _manifests(states: list[tuple[str, Manifest]], there: set[str]) -> tuple[Hol
 
 
 def _publish(plan: CopyPlan) -> None:
-    pointer = storage.join(plan.target, LATEST)
-    before = None if plan.expected is None else f"{plan.expected}\n".encode()
     try:
-        storage.replace(pointer, f"{plan.state}\n".encode(), before)
+        point_to(plan.target, plan.state, plan.expected)
     except storage.Conflict:
         raise UsageError(
             f"{plan.target}: another command wrote here meanwhile; see what it left and repeat"

@@ -1,6 +1,7 @@
 """Whether a collection is what its manifests say, down to the last byte; and mending what is not.
 
 Looked at are
+    the pointer     to the newest manifest
     the chain       the manifests that a state grew from
     the objects     shards, indexes, catalogues and backgrounds against their SHA-256
     the samples     each part against its CRC-32, each index against its tar, each catalogue
@@ -25,9 +26,21 @@ from selfseg.data.format.holdings import (
     several_at_once,
     shard_holdings,
 )
-from selfseg.data.format.manifest import LATEST, MANIFEST, Manifest, ShardEntry, load_manifest
+from selfseg.data.format.manifest import (
+    LATEST,
+    MANIFEST,
+    SHOWN_DIGITS,
+    Manifest,
+    ShardEntry,
+    find_collection,
+    load_manifest,
+    manifest_ids,
+    newest_id,
+    point_to,
+    resolve,
+)
 from selfseg.data.format.schema import sample_key
-from selfseg.errors import UserError
+from selfseg.errors import UsageError, UserError
 
 Held = dict[str, tuple[Stretch, ...] | None]
 """Samples of each shard, by its name; None: its index cannot be read."""
@@ -88,6 +101,42 @@ class Tally:
             if missing:
                 more = f", and {len(missing) - 1} more of its frames" if missing[1:] else ""
                 yield f"{video}: no shard holds frame {missing[0]}{more}"
+
+
+def find_state(url: str, *, repair: bool) -> tuple[str, str, list[Finding]]:
+    """Return where the collection at `url` lies, the id of the state that it names, and findings.
+
+    If the collection has lost its `LATEST`, that is one, and `repair` makes the manifest that no
+    other grew from the newest again.
+
+    Raises:
+        UsageError: there are several such manifests, and `url` names none of them.
+        UserError: there is no collection, or one of its manifests is damaged.
+    """
+    found = find_collection(url)
+    if found is None or newest_id(found[0]) is not None:
+        return *resolve(url), []
+    place, head = found
+    state = resolve(url)[1] if head else ""
+    heads = _heads(place)
+    if len(heads) > 1 and state not in heads:
+        ids = ", ".join(manifest_id[:SHOWN_DIGITS] for manifest_id in heads)
+        raise UsageError(
+            f"{place}: has no {LATEST}, and each of {ids} may be the newest; "
+            f"choose by tools/collection.py verify {place}@ID --repair"
+        )
+    newest = state if state in heads else heads[0]
+    if repair:
+        point_to(place, newest, None)
+    mended = f"names {newest[:SHOWN_DIGITS]} again" if repair else None
+    return place, state or newest, [Finding(LATEST, "gone", mended)]
+
+
+def _heads(collection: str) -> list[str]:
+    """Return the ids of the manifests that none of the others grew from."""
+    ids = manifest_ids(collection)
+    parents = {load_manifest(collection, manifest_id).parent for manifest_id in ids}
+    return [manifest_id for manifest_id in ids if manifest_id not in parents]
 
 
 def read_states(

@@ -165,14 +165,21 @@ def newest_id(collection: str) -> str | None:
         return None
 
 
+def manifest_ids(collection: str) -> list[str]:
+    """Return the ids of all manifests at `collection`, sorted; the newest need not know them."""
+    names = map(MANIFEST.fullmatch, storage.entries(collection))
+    return [name[1] for name in names if name]
+
+
 def find_collection(url: str) -> tuple[str, str] | None:
     """Split `url` into where its collection lies and the head of an id that it ends in, or "".
 
-    None: there is no collection. An "@" may also be part of a folder's name.
+    None: there is no collection. An "@" may also be part of a folder's name. A collection that has
+    lost its `LATEST` is one.
     """
     named = WITH_HEAD.fullmatch(url)
     for place, head in [(url, ""), *([(named[1], named[2])] if named else [])]:
-        if storage.exists(storage.join(place, LATEST)):
+        if storage.exists(storage.join(place, LATEST)) or manifest_ids(place):
             return place, head
     return None
 
@@ -187,10 +194,9 @@ def resolve(url: str) -> tuple[str, str]:
     if not head:
         newest = newest_id(place)
         if newest is None:
-            raise _no_collection(url)
+            raise no_collection(place)
         return place, newest
-    names = map(MANIFEST.fullmatch, storage.listing(place))
-    ids = [name[1] for name in names if name]
+    ids = manifest_ids(place)
     found = [manifest_id for manifest_id in ids if manifest_id.startswith(head)]
     if len(head) >= HEAD_DIGITS and len(found) == 1:
         return place, found[0]
@@ -223,7 +229,7 @@ def load_manifest(collection: str, manifest_id: str | None = None) -> Manifest:
     """
     manifest_id = manifest_id or newest_id(collection)
     if manifest_id is None:
-        raise _no_collection(collection)
+        raise no_collection(collection)
     url = manifest_url(collection, manifest_id)
     data = storage.read(url)
     if hashlib.sha256(data).hexdigest() != manifest_id:
@@ -240,12 +246,27 @@ def commit_manifest(collection: str, manifest: Manifest, expected: str | None) -
         storage.Conflict: someone else published in the meantime.
     """
     storage.write(manifest_url(collection, manifest.id), manifest.to_bytes())
+    point_to(collection, manifest.id, expected)
+
+
+def point_to(collection: str, manifest_id: str, expected: str | None) -> None:
+    """Make a manifest that is there the newest, if the newest still is `expected`.
+
+    Raises:
+        storage.Conflict: someone else published in the meantime.
+    """
     storage.replace(
         storage.join(collection, LATEST),
-        f"{manifest.id}\n".encode(),
+        f"{manifest_id}\n".encode(),
         None if expected is None else f"{expected}\n".encode(),
     )
 
 
-def _no_collection(url: str) -> UserError:
+def no_collection(url: str) -> UserError:
+    """Say why there is no newest state at `url`, and what to do."""
+    if manifest_ids(url):
+        return UserError(
+            f"{url}: holds manifests, but no {LATEST}, which names the newest; repeat the copy "
+            f"that was interrupted, or restore it by tools/collection.py verify {url} --repair"
+        )
     return UserError(f"{url}: no collection here; write one with tools/shard_videos.py")

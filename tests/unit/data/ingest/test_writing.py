@@ -322,6 +322,22 @@ def test_a_collection_that_a_younger_setting_is_missing_in_keeps_its_name(tmp_pa
     assert Collection.open(str(tmp_path)).manifest_id == old
 
 
+def test_a_collection_that_has_lost_its_pointer_says_so_and_is_read_by_its_ids(
+    tmp_path,
+):
+    commit(str(tmp_path), manifest([]))
+    (tmp_path / "LATEST").unlink()
+    for look in (load_manifest, Collection.open):
+        with pytest.raises(UserError) as error:
+            look(str(tmp_path))
+        assert str(error.value) == (
+            f"{tmp_path}: holds manifests, but no LATEST, which names the newest; repeat the copy "
+            "that was interrupted, or restore it by "
+            f"tools/collection.py verify {tmp_path} --repair"
+        )
+    assert Collection.open(f"{tmp_path}@{manifest([]).id[:8]}").manifest == manifest([])
+
+
 def test_a_place_without_a_collection_is_named_with_the_remedy(tmp_path):
     with pytest.raises(UserError, match=r"no collection here.*tools/shard_videos\.py"):
         load_manifest(str(tmp_path))
