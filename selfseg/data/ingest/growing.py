@@ -46,16 +46,23 @@ def new_videos(manifest: Manifest, videos: Iterable[SourceVideo], *, url: str) -
     """Return the videos that a collection neither holds nor left out, each content once.
 
     Raises:
-        UsageError: one is there with other masks.
+        UsageError: one is there with other masks, or has the id of another that is there.
     """
     there = {video.sha256 for video in manifest.videos}
+    names = {video.id: video.name for video in manifest.videos}
     masks = {(video.name, video.sha256): video.masks_sha256 for video in manifest.videos}
     tried = _tried(manifest)
     new: dict[str, SourceVideo] = {}
     for video in videos:
         if video.sha256 not in there:
-            if (video.sha256, video.masks_sha256) not in tried:
-                new.setdefault(video.sha256, video)
+            if (video.sha256, video.masks_sha256) in tried:
+                continue
+            if video.id in names:
+                raise UsageError(
+                    f"{video.path}: its samples would be named as those of {names[video.id]}, "
+                    f"which {url} holds, {video.id}; rename it"
+                )
+            new.setdefault(video.sha256, video)
             continue
         known = masks.get((video.name, video.sha256), video.masks_sha256)
         if video.masks_sha256 not in {None, known}:

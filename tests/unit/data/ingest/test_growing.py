@@ -90,6 +90,16 @@ def test_masks_that_are_not_given_again_change_nothing_but_other_masks_are_a_mis
             new_videos(there, [source("a", "other masks")], url="c")
 
 
+def test_a_new_video_whose_samples_would_be_named_as_those_of_another_must_be_renamed():
+    there = manifest(entry("a", id=source("a", content="b").id))
+    with pytest.raises(UsageError) as error:
+        new_videos(there, [source("a"), source("a", content="b")], url="c")
+    assert str(error.value) == (
+        f"a: its samples would be named as those of a, which c holds, {there.videos[0].id}; rename "
+        "it"
+    )
+
+
 def test_what_could_not_be_read_is_tried_again_only_with_other_masks():
     torn = manifest(entry("a"), skipped=(skipped("b"), skipped("c", "masks")))
     given = [source("b"), source("c", "masks"), source("c", "mended masks")]
