@@ -13,9 +13,9 @@ prints a line for each problem. With --repair it makes indexes anew, writes a LA
 and takes what else is damaged or gone from --from URL: a copy, or what the same videos give when
 they are ingested once more. Files that no state names are listed, and left alone.
 
-copy brings what is missing, several objects at a time, each verified on its way; interrupted, the
-same command goes on. It never takes away what is there: the other place must be empty, or hold an
-earlier state of the same collection.
+copy brings what is missing or cut off, several objects at a time, each verified on its way;
+interrupted, the same command goes on. It never takes away what is there: the other place must be
+empty, or hold an earlier state of the same collection.
 
 Exit status: 0; 1 if a problem is left, or a place is out of reach; 2 if the command is wrong.
 """

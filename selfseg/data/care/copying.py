@@ -1,7 +1,8 @@
 """A collection from one place to another, object by object, so that it can be gone on with.
 
-What is there already stays; the rest is verified on its way. A manifest follows all it names, and
-LATEST comes last, so that whoever reads the copy meanwhile sees a whole state or none.
+What is there already, whole by its size, stays; the rest is verified on its way. A manifest follows
+all it names, and LATEST comes last, so that whoever reads the copy meanwhile sees a whole state or
+none.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,6 @@ from selfseg.data.format.holdings import (
 )
 from selfseg.data.format.manifest import (
     SHOWN_DIGITS,
-    Manifest,
     lineage,
     newest_id,
     point_to,
@@ -33,8 +33,8 @@ class CopyPlan:
 
     state: id of that state
     expected: id of the newest state that the target holds now; None: none
-    missing: shards, indexes and backgrounds that it lacks
-    manifests: those that it lacks, the oldest first
+    missing: shards, indexes and backgrounds that it lacks, or holds of another size
+    manifests: those that it lacks or holds so, the oldest first
     """
 
     source: str
@@ -66,15 +66,15 @@ def plan_copy(source_url: str, target: str) -> CopyPlan:
         refuse_strangers(target)
     elif expected not in dict(states):
         raise _another(source_url, target, state, expected)
-    there = set(storage.listing(target))
+    lacks = _lacking(source, target)
     named = dict.fromkeys(holding for _, manifest in states for holding in holdings(manifest))
     return CopyPlan(
         source,
         target,
         state,
         expected,
-        tuple(holding for holding in named if holding.name not in there),
-        _manifests(states, there),
+        tuple(filter(lacks, named)),
+        tuple(filter(lacks, (manifest_holding(one) for one, _ in reversed(states)))),
     )
 
 
@@ -103,9 +103,15 @@ def carry_out(plan: CopyPlan, report: Callable[[int], None]) -> None:
         _publish(plan)
 
 
-def _manifests(states: list[tuple[str, Manifest]], there: set[str]) -> tuple[Holding, ...]:
-    oldest_first = (manifest_holding(manifest_id) for manifest_id, _ in reversed(states))
-    return tuple(holding for holding in oldest_first if holding.name not in there)
+def _lacking(source: str, target: str) -> Callable[[Holding], bool]:
+    """Return what tells whether an object is missing at `target`, or cut off."""
+    right, there = storage.sizes(source), storage.sizes(target)
+
+    def lacks(holding: Holding) -> bool:
+        size = there.get(holding.name)
+        return size is None or size != (holding.size or right.get(holding.name, size))
+
+    return lacks
 
 
 def _publish(plan: CopyPlan) -> None:

@@ -91,6 +91,17 @@ def test_copying_again_brings_nothing(source, target):
     assert (plan.missing, plan.manifests, plan.size) == ((), (), 0)
 
 
+def test_what_another_program_cut_off_is_brought_again(source, target):
+    copy(source, target)
+    for name in ("shards/*.tar", "shards/*.idx", "backgrounds/*", "catalogues/*", "manifest-*"):
+        path = min(Path(target).glob(name))
+        path.write_bytes(path.read_bytes()[:-1])
+    Path(target, LATEST).unlink()
+    plan = copy(source, target)
+    assert (len(plan.missing), len(plan.manifests)) == (4, 1)
+    assert contents(target) == contents(source)
+
+
 def test_an_earlier_state_is_copied_without_what_came_later(source, target):
     expected, first = contents(source), load_manifest(source).id
     write_collection(source, COW)
