@@ -8,6 +8,7 @@ Whatever is interrupted, the same command goes on; once the manifest stands it d
 are added to a collection in the same way: shards of their own, then a manifest that names all.
 """
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,13 +31,16 @@ from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.growing import differences, grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingest.sources import SourceVideo, distinct, first_mask, inspect, leave_out
 from selfseg.data.ingest.spooling import STRETCH_FRAMES, Ledger, unspool
-from selfseg.data.ingest.videos import still_paths, video_paths
+from selfseg.data.ingest.videos import passed_over, still_paths, video_paths
 from selfseg.data.ingest.writing import commit, deal, publish_catalogue, publish_shard, sweep
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import bar
 from selfseg.runtime.spooling import CRASHED, Spooling, spool_videos
 from selfseg.runtime.tasks import each
+
+NAMED = 8
+"""Things left out of a folder that are named; the rest of them is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ class _Standing:
 def ingest(job: Job, console: Console) -> Outcome:
     """Write the collection that `job` describes, or what it adds to one, unless it is there.
 
-    A video that cannot be read is left out, and named in the manifest with the reason.
+    A video that cannot be read is left out, and named in the manifest with the reason. What lies in
+    a folder and is none is named on the console alone.
 
     Raises:
         UsageError: an input that does not exist; an output that holds something else, or nothing
@@ -92,8 +97,7 @@ def ingest(job: Job, console: Console) -> Outcome:
         UserError: no (new) video could be read; the output cannot be written to, or has lost its
             `LATEST`.
     """
-    listed = still_paths if job.stills else video_paths
-    paths = [found for path in job.inputs for found in listed(path.absolute())]
+    paths = _found(job, console)
     if job.masks_root and not job.masks_root.is_dir():
         raise UsageError(f"--masks {job.masks_root}: no such folder")
     storage.probe(job.output)
@@ -119,6 +123,28 @@ def ingest(job: Job, console: Console) -> Outcome:
     commit(job.output, manifest)
     _tidy(given, job)
     return Outcome(manifest, manifest.id, was_there=False)
+
+
+def _found(job: Job, console: Console) -> list[Path]:
+    """Return the videos or images that the inputs stand for; say what lies beside them."""
+    listed, kind = (
+        (still_paths, "no image")
+        if job.stills
+        else (video_paths, "neither a video nor a folder of frames")
+    )
+    paths: list[Path] = []
+    for given in job.inputs:
+        inside = listed(given.absolute())
+        beside = [
+            os.fsencode(path.name).decode(errors="replace")
+            for path in passed_over(given.absolute(), inside)
+        ]
+        if beside:
+            more = f", and {len(beside) - NAMED} more" if len(beside) > NAMED else ""
+            line = f"left out in {given}: {', '.join(beside[:NAMED])}{more}: {kind}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        paths += inside
+    return paths
 
 
 def _standing(job: Job) -> _Standing | None:

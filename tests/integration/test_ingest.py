@@ -134,6 +134,8 @@ def test_stills_of_any_size_become_videos_of_one_frame_without_motion(tmp_path, 
     write_frames(tmp_path, moving_disc(1, height=90, width=60).frames)
     (tmp_path / "00000.png").rename(folder / "tall one.png")
     (folder / "torn.jpg").write_text("no picture")
+    for number in range(9):
+        (folder / f"note {number}.txt").write_text("not meant to be one")
     masks = write_masks(tmp_path / "masks", SCENES["east"].masks[:3])
     given = (folder, "--stills", "--masks", masks, "--height", "32")
     main([*map(str, given), "--output", str(tmp_path / "c")])
@@ -142,7 +144,10 @@ def test_stills_of_any_size_become_videos_of_one_frame_without_motion(tmp_path, 
     assert {video.name: video.frames for video in manifest.videos} == {
         "00000": 1, "00001": 1, "00002": 1, "tall one": 1
     }  # fmt: skip
-    assert "left out: torn: torn.jpg is not an image" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left out: torn: torn.jpg is not an image" in said
+    assert f"left out in {folder}: note 0.txt, note 1.txt, " in said
+    assert "note 7.txt, and 1 more: no image\n" in said
     collection = Collection.open(str(tmp_path / "c"))
     parts = {"image.jpg", "meta.json"}
     found = {name: collection.record(ordinals[0]) for name, ordinals in collection.videos.items()}

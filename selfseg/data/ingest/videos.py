@@ -113,20 +113,19 @@ def video_paths(path: Path) -> list[Path]:
     """Say which videos an argument stands for.
 
     A file, or a folder of frames: itself. Another folder: the video files and folders of frames
-    directly inside.
+    directly inside. A folder that holds video files is no folder of frames.
 
     Raises:
         UsageError: nothing there, or a folder that holds neither.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    if path.is_file() or frame_paths(path):
+    if path.is_file() or _holds_frames(path):
         return [path]
     inside = [
         child
         for child in sorted(path.iterdir(), key=_natural)
-        if (child.is_dir() and frame_paths(child))
-        or (child.is_file() and child.suffix.lower() in VIDEO_SUFFIXES)
+        if _is_video(child) or (child.is_dir() and _holds_frames(child))
     ]
     if not inside:
         raise UsageError(f"{path}: holds neither frames nor videos; name a folder that does")
@@ -149,6 +148,26 @@ def still_paths(path: Path) -> list[Path]:
     if not inside:
         raise UsageError(f"{path}: holds no images; name a folder that does")
     return list(inside)
+
+
+def passed_over(path: Path, taken: Iterable[Path]) -> list[Path]:
+    """Return what lies directly in a folder beside what was taken of it, but for hidden files.
+
+    A folder that was taken as a whole leaves nothing.
+    """
+    known = set(taken)
+    if path in known or not path.is_dir():
+        return []
+    beside = (child for child in path.iterdir() if child not in known)
+    return sorted((child for child in beside if not child.name.startswith(".")), key=_natural)
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
+
+
+def _holds_frames(folder: Path) -> bool:
+    return bool(frame_paths(folder)) and not any(map(_is_video, folder.iterdir()))
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

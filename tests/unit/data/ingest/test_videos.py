@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from selfseg.data.ingest.decoding import BrokenVideoError
-from selfseg.data.ingest.videos import open_video, still_paths, video_paths
+from selfseg.data.ingest.videos import open_video, passed_over, still_paths, video_paths
 from selfseg.errors import UsageError
 from tests.synthetic import moving_disc, write_frames, write_video
 
@@ -84,6 +84,20 @@ def test_an_argument_stands_for_itself_or_for_the_videos_inside(tmp_path):
     assert video_paths(file) == [file]
     assert video_paths(folder) == [folder]
     assert video_paths(tmp_path / "all") == [folder, file]
+
+
+def test_pictures_beside_videos_are_no_frames_and_what_is_not_taken_is_told(tmp_path):
+    file = write_video(tmp_path / "one.mp4", SCENE.frames)
+    frames = write_frames(tmp_path / "frames", SCENE.frames)
+    write_video(write_frames(tmp_path / "both", SCENE.frames) / "two.mp4", SCENE.frames)
+    (frames / "00000.png").rename(tmp_path / "thumbnail.png")
+    for name in ("tape.mxf", ".hidden"):
+        (tmp_path / name).write_text("")
+    assert video_paths(tmp_path) == [frames, file]
+    beside = passed_over(tmp_path, [frames, file])
+    assert [path.name for path in beside] == ["both", "tape.mxf", "thumbnail.png"]
+    assert video_paths(tmp_path / "both") == [tmp_path / "both" / "two.mp4"]
+    assert passed_over(frames, [frames]) == passed_over(file, [file]) == []
 
 
 def test_an_argument_that_stands_for_nothing_is_named(tmp_path):
