@@ -88,8 +88,9 @@ class _Standing:
 def ingest(job: Job, console: Console) -> Outcome:
     """Write the collection that `job` describes, or what it adds to one, unless it is there.
 
-    A video that cannot be read is left out, and named in the manifest with the reason. What lies in
-    a folder and is none is named on the console alone.
+    A video that cannot be read is left out, and named in the manifest with the reason; one whose
+    process ended is tried again by the same command. What lies in a folder and is none is named on
+    the console alone.
 
     Raises:
         UsageError: an input that does not exist; an output that holds something else, or nothing
@@ -110,12 +111,13 @@ def ingest(job: Job, console: Console) -> Outcome:
         _missing(standing, given, unreadable, job) if standing else (given, unreadable)
     )
     if standing and not (videos or skipped):
-        _tidy(given, job)
-        return Outcome(standing.manifest, standing.id, was_there=True)
+        return _nothing_new(standing, given, job)
     plan = Spooling(job.output, job.settings, job.stretch_frames, workers)
     ledgers, broken = spool_videos(videos, plan, console)
     skipped += broken
     if not ledgers:
+        if standing and not newly_skipped(standing.manifest, skipped):
+            return _nothing_new(standing, given, job)
         raise _none_readable(skipped, job)
     manifest = _publish_shards(ledgers, skipped, job, workers, console)
     if standing:
@@ -167,12 +169,16 @@ def _standing(job: Job) -> _Standing | None:
 def _missing(
     standing: _Standing, videos: list[SourceVideo], skipped: list[SkippedEntry], job: Job
 ) -> tuple[list[SourceVideo], list[SkippedEntry]]:
-    """Return what the collection lacks: nothing, unless it is to grow."""
-    if job.append:
-        manifest = standing.manifest
-        return new_videos(manifest, videos, url=job.output), newly_skipped(manifest, skipped)
-    _require_same(standing.manifest, {*map(_identity, videos), *map(_identity, skipped)}, job)
-    return [], []
+    """Return what the collection lacks; unless it is to grow, that is what is tried again."""
+    manifest = standing.manifest
+    if not job.append:
+        _require_same(manifest, {*map(_identity, videos), *map(_identity, skipped)}, job)
+    return new_videos(manifest, videos, url=job.output), newly_skipped(manifest, skipped)
+
+
+def _nothing_new(standing: _Standing, given: list[SourceVideo], job: Job) -> Outcome:
+    _tidy(given, job)
+    return Outcome(standing.manifest, standing.id, was_there=True)
 
 
 def _tidy(given: list[SourceVideo], job: Job) -> None:

@@ -19,13 +19,13 @@ from rich.console import Console
 from selfseg.data.format.manifest import SkippedEntry
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.decoding import BrokenVideoError
-from selfseg.data.ingest.sources import SourceVideo
+from selfseg.data.ingest.sources import PROCESS_ENDED, SourceVideo
 from selfseg.data.ingest.spooling import Ledger, spool, spool_url, spooled, survey
 from selfseg.data.ingest.stretches import Stretch, Survey, stretches
 from selfseg.runtime.counting import Counter, bar
-from selfseg.runtime.tasks import each
+from selfseg.runtime.tasks import TRIES, each
 
-CRASHED = "the decoder crashed on it"
+CRASHED = f"{PROCESS_ENDED} {TRIES} times: it crashed or ran out of memory"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from selfseg.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+TRIES = 4
+"""Processes that may die on one item."""
+
 LOOK_S = 0.25
 """Time between two calls of `meanwhile`."""
 
@@ -27,7 +30,7 @@ def each(
 ) -> Iterator[tuple[Item, Result]]:
     """Call `function` on every item, one CPU each; yield items and results as they come.
 
-    A call whose machine is lost, or whose process dies, is repeated a few times.
+    A call whose machine is lost, or whose process dies, is repeated until `TRIES` have.
 
     Args:
         function: runs in another process; it and the items must pickle.
@@ -47,6 +50,7 @@ def each(
         num_cpus=1,
         num_gpus=share_of_each(gpus, at_once),
         max_calls=0,
+        max_retries=TRIES - 1,
         scheduling_strategy="DEFAULT",
     )
     def call(item: Item) -> Result:

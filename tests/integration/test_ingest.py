@@ -11,11 +11,16 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from selfseg import storage
 from selfseg.data.format import schema
-from selfseg.data.format.manifest import Manifest, load_manifest, manifest_url
+from selfseg.data.format.manifest import Manifest, SkippedEntry, load_manifest, manifest_url
+from selfseg.data.ingest.sources import SourceVideo
+from selfseg.data.ingest.spooling import Ledger
 from selfseg.data.reading.collection import Collection
+from selfseg.runtime import ingest
+from selfseg.runtime.spooling import CRASHED, Spooling, skipped, spool_videos
 from tests.exact_collection import write_collection
 from tests.synthetic import Scene, moving_disc, write_frames, write_masks, write_video
 from tests.unit.nets.published import raft_that_sees
@@ -120,6 +125,29 @@ def test_a_broken_video_is_named_and_the_rest_goes_on(tmp_path, videos, capsys):
     assert "left out: broken: not a video" in said
     assert "3 videos, 33 frames" in said
     assert written(videos, broken, "--output", tmp_path / "c") == manifest
+
+
+def test_a_video_whose_process_ended_is_tried_again_by_the_same_command(
+    tmp_path, videos, monkeypatch
+):
+    def killed(
+        given: list[SourceVideo], plan: Spooling, console: Console
+    ) -> tuple[list[tuple[str, Ledger]], list[SkippedEntry]]:
+        ended = [skipped(video, reason=CRASHED) for video in given if video.name == "still"]
+        rest = [video for video in given if video.name != "still"]
+        return spool_videos(rest, plan, console)[0], ended
+
+    command = (videos, "--output", tmp_path / "c")
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest, "spool_videos", killed)
+        first = written(*command)
+        assert [(video.name, video.reason) for video in first.skipped] == [
+            ("still", "the process that read it ended 4 times: it crashed or ran out of memory")
+        ]
+        assert written(*command) == first
+    second = written(*command)
+    assert {video.name for video in second.videos} == set(SCENES)
+    assert (second.skipped, second.parent) == ((), first.id)
 
 
 def test_a_mask_that_does_not_fit_takes_its_video_out(tmp_path, videos):

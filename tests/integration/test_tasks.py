@@ -9,7 +9,7 @@ import ray
 from selfseg.errors import UsageError
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.counting import Counter
-from selfseg.runtime.tasks import each
+from selfseg.runtime.tasks import TRIES, each
 
 pytestmark = pytest.mark.distributed
 
@@ -35,14 +35,16 @@ def test_a_mistake_of_the_users_arrives_as_it_was_raised():
         list(each(work, [3], at_once=1))
 
 
-def test_an_item_on_which_processes_die_is_given_up_and_the_rest_goes_on():
+def test_an_item_on_which_processes_die_is_given_up_and_the_rest_goes_on(tmp_path):
     def work(number: int) -> str:
         if number == 1:
+            (tmp_path / str(os.getpid())).touch()
             os._exit(1)
         return "done"
 
     results = dict(each(work, range(3), at_once=2, crashed=lambda number: f"{number} crashed"))
     assert results == {0: "done", 1: "1 crashed", 2: "done"}
+    assert len(list(tmp_path.iterdir())) == TRIES
 
 
 def test_one_call_at_a_time_keeps_the_order():

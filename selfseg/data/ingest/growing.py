@@ -5,10 +5,12 @@ from typing import Any
 
 from selfseg.data.format.manifest import Manifest, SkippedEntry
 from selfseg.data.format.settings import IngestSettings
-from selfseg.data.ingest.sources import SourceVideo
+from selfseg.data.ingest.sources import PROCESS_ENDED, SourceVideo
 from selfseg.errors import UsageError
 
 MEGABYTE = 10**6
+
+_UNSURE = (PROCESS_ENDED, "the decoder crashed on it")  # the second in older collections
 
 OPTIONS = ("height", "gaps", "flow", "flow_weights", "background")
 """Settings that the command can be given."""
@@ -45,13 +47,15 @@ def require_alike(
 def new_videos(manifest: Manifest, videos: Iterable[SourceVideo], *, url: str) -> list[SourceVideo]:
     """Return the videos that a collection neither holds nor left out, each content once.
 
+    Those that it left out because a process ended are tried again.
+
     Raises:
         UsageError: one is there with other masks, or has the id of another that is there.
     """
     there = {video.sha256 for video in manifest.videos}
     names = {video.id: video.name for video in manifest.videos}
     masks = {(video.name, video.sha256): video.masks_sha256 for video in manifest.videos}
-    tried = _tried(manifest)
+    tried = _identities(video for video in manifest.skipped if not video.reason.startswith(_UNSURE))
     new: dict[str, SourceVideo] = {}
     for video in videos:
         if video.sha256 not in there:
@@ -75,15 +79,19 @@ def new_videos(manifest: Manifest, videos: Iterable[SourceVideo], *, url: str) -
 
 def newly_skipped(manifest: Manifest, skipped: Iterable[SkippedEntry]) -> list[SkippedEntry]:
     """Return those of the unreadable videos that a collection does not name yet."""
-    tried = _tried(manifest)
+    tried = _identities(manifest.skipped)
     return [video for video in skipped if (video.sha256, video.masks_sha256) not in tried]
 
 
 def grown(parent: Manifest, parent_id: str, added: Manifest) -> Manifest:
     """Return the manifest of what `parent` and `added` name together."""
     videos = (*parent.videos, *added.videos)
-    readable = {video.sha256 for video in videos}
-    left_out = [video for video in parent.skipped if video.sha256 not in readable]
+    readable, again = {video.sha256 for video in videos}, _identities(added.skipped)
+    left_out = [
+        video
+        for video in parent.skipped
+        if video.sha256 not in readable and (video.sha256, video.masks_sha256) not in again
+    ]
     return Manifest(
         settings=added.settings,
         shard_bytes=added.shard_bytes,
@@ -97,9 +105,9 @@ def grown(parent: Manifest, parent_id: str, added: Manifest) -> Manifest:
     )
 
 
-def _tried(manifest: Manifest) -> set[tuple[str, str | None]]:
+def _identities(skipped: Iterable[SkippedEntry]) -> set[tuple[str, str | None]]:
     """Identify what could not be read; with other masks it may be."""
-    return {(video.sha256, video.masks_sha256) for video in manifest.skipped}
+    return {(video.sha256, video.masks_sha256) for video in skipped}
 
 
 def _option(manifest: Manifest, name: str, value: Any) -> str | None:

@@ -19,6 +19,9 @@ from selfseg.errors import UsageError, UserError
 LONGEST_SLUG = 60
 """Member names of a tar header hold 100 characters; the rest of a name needs 37 at most."""
 
+PROCESS_ENDED = "the process that read it ended"
+"""How the reason begins where a video may not be at fault; it is tried again."""
+
 _NONE = (None, None)
 """Masks that are not there, and their hash."""
 

@@ -25,7 +25,7 @@ from selfseg.data.format.manifest import (
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest import writing
 from selfseg.data.ingest.growing import grown, new_videos, newly_skipped, require_alike
-from selfseg.data.ingest.sources import SourceVideo
+from selfseg.data.ingest.sources import PROCESS_ENDED, SourceVideo
 from selfseg.data.ingest.spooling import spool_url, unspool
 from selfseg.data.ingest.writing import ABANDONED_S, commit, sweep
 from selfseg.data.reading.collection import Collection
@@ -47,8 +47,8 @@ def source(name: str, masks: str | None = None, *, content: str | None = None) -
     return SourceVideo(Path(name), name, 2, f"sha of {content or name}", None, masks)
 
 
-def skipped(name: str, masks: str | None = None) -> SkippedEntry:
-    return SkippedEntry(name=name, sha256=f"sha of {name}", masks_sha256=masks, reason="torn")
+def skipped(name: str, masks: str | None = None, *, reason: str = "torn") -> SkippedEntry:
+    return SkippedEntry(name=name, sha256=f"sha of {name}", masks_sha256=masks, reason=reason)
 
 
 def shard(name: str) -> ShardEntry:
@@ -105,6 +105,15 @@ def test_what_could_not_be_read_is_tried_again_only_with_other_masks():
     given = [source("b"), source("c", "masks"), source("c", "mended masks")]
     assert [video.masks_sha256 for video in new_videos(torn, given, url="c")] == ["mended masks"]
     assert newly_skipped(torn, [skipped("b"), skipped("d")]) == [skipped("d")]
+
+
+@pytest.mark.parametrize("reason", [f"{PROCESS_ENDED} 4 times", "the decoder crashed on it"])
+def test_a_video_whose_process_ended_is_tried_again_and_named_once(reason):
+    ended = manifest(entry("a"), skipped=(skipped("b", reason=reason),))
+    assert names_of(new_videos(ended, [source("b")], url="c")) == ["b"]
+    assert newly_skipped(ended, [skipped("b", reason=reason)]) == []
+    again = grown(ended, PARENT, manifest(entry("d"), skipped=(skipped("b"),)))
+    assert again.skipped == (skipped("b"),)
 
 
 def test_a_grown_manifest_names_all_and_its_parent():

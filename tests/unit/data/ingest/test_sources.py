@@ -126,5 +126,5 @@ def test_a_video_that_ends_the_process_is_identified_without_being_opened(tmp_pa
     path = write_video(tmp_path / "clip.mp4", SCENE.frames)
     known = video(path)
     monkeypatch.setattr("selfseg.data.ingest.sources.open_video", lambda path: os.abort())
-    found = leave_out(path, None, reason="the decoder crashed on it")
+    found = leave_out(path, None, reason="its process ended")
     assert (found.name, found.sha256) == (known.name, known.sha256)
