@@ -13,6 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.data.format.manifest import VideoEntry, background_url
@@ -178,10 +180,10 @@ def unspool(
 
 
 def _known(kind: type[Known], url: str) -> Known | None:
-    """Read what may be in the spool."""
+    """Read what may be in the spool; what another version has left there is computed anew."""
     try:
         return kind.model_validate_json(storage.read(url))
-    except storage.MissingObject:
+    except (storage.MissingObject, ValidationError):
         return None
 
 

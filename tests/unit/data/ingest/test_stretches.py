@@ -79,6 +79,15 @@ def spooled_bytes(
     return b"".join(data), ledgers
 
 
+def test_a_ledger_of_another_version_is_as_good_as_none(tmp_path, video):
+    url = str(tmp_path)
+    assert spooled(video, url, SETTINGS) is None
+    _, [ledger] = spooled_bytes(url, video, None)
+    assert spooled(video, url, SETTINGS) == ledger
+    Path(spool_url(url, video, SETTINGS, "json")).write_text('{"samples": []}')
+    assert spooled(video, url, SETTINGS) is None
+
+
 def test_stretches_hold_the_very_bytes_of_the_whole(tmp_path, video):
     moving = IngestSettings(height=16, gaps=(1, 3), flow_scale=1, matching_scale=1)
     whole, [ledger] = spooled_bytes(str(tmp_path / "whole"), video, None, moving)
