@@ -10,20 +10,7 @@ A sample is one frame with the flow to its later neighbours, under the key
     meta.json             `Meta`
 
 Flow is (x, y) in pixels of its own grid, stored as one 16-bit grey PNG that holds x above y.
-Measured on 15 DIS flows of 240x428 (one thread; the error includes scaling back up; again, and on
-one's own video: tools/bench_encodings.py VIDEO):
-
-    grid    unit   layout             kB    encode ms  decode ms  mean error px
-    240     1/64   3 channels (KITTI) 130   11.0       5.2        0.006
-    240     1/64   x above y, RLE     90    7.6        3.9        0.006
-    240     1/32   x above y, RLE     69    4.6        2.8        0.012
-    120     1/64   x above y, RLE     24    1.5        0.8        0.047
-    120     1/32   3 channels (KITTI) 28    1.8        0.8        0.054
-    120     1/32   x above y, RLE     18    1.4        0.7        0.054
-    120     1/16   x above y, RLE     14    1.2        0.7        0.071
-
-so the default is half the frame's height in 1/32 pixel: finer units buy noise, a third channel
-buys nothing.
+Why half the frame's height, in 1/32 pixel, is the default: docs/ingest.md has what else was tried.
 """
 
 from typing import Annotated
