@@ -54,7 +54,7 @@ def main() -> None:
     # What is compared is reading: one thread for each process.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     samples = max(4, arguments.samples // BATCH) * BATCH
-    console = Console(width=160)
+    console = Console(width=160, markup=False, emoji=False)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         plan = Plan(Path(folder), samples, arguments.repetitions, arguments.seconds)
         results = compare(plan)

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -30,11 +31,15 @@ def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Command
 
 
 def page() -> "Console":
-    """Return where tables are printed; a file, or another program, takes wide ones too."""
+    """Return where tables are printed; a file, or another program, takes wide ones too.
+
+    All text stands as it is: names and errors of others may look like markup, "[/x]" or ":100:".
+    """
     from rich.console import Console  # noqa: PLC0415 - `--help` should not wait for it
 
-    console = Console()
-    return console if console.is_terminal else Console(width=PAGE_WIDTH)
+    as_it_is = partial(Console, markup=False, emoji=False)
+    console = as_it_is()
+    return console if console.is_terminal else as_it_is(width=PAGE_WIDTH)
 
 
 def gaps(text: str) -> tuple[int, ...]:

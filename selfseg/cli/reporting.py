@@ -28,7 +28,7 @@ def table(args: argparse.Namespace) -> None:
     console.print(comparison.table())
     for number, command in enumerate(comparison.footnotes, 1):
         # Unwrapped, so that it can be copied.
-        console.print(f"[{number}] {command}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"[{number}] {command}", highlight=False, soft_wrap=True)
     if args.json:
         write_json(args.json, comparison)
 

@@ -19,7 +19,7 @@ def bar(console: Console | None, beside: ProgressColumn) -> Progress:
         beside: the column after the count.
     """
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         beside,

@@ -44,7 +44,7 @@ class Screen:
 
     def say(self, note: str) -> None:
         """Show a line that stays."""
-        self._console.print(note, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(Text(note), soft_wrap=True)
 
     def show(self, report: Report) -> None:
         """Show how the run goes."""

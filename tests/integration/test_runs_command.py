@@ -37,13 +37,14 @@ def train(
     began: float | None = None,
     until: int | None = None,
     failing_at: int | None = None,
+    failure: str = "shard 7: damaged: ingest it again",
 ) -> None:
     """Train the game as the command's worker does: 12 steps, a checkpoint every 4."""
 
     def open_batches(step: int) -> Iterator[FramePairs]:
         for number, batch in enumerate(toy_batches(step), start=step):
             if number == failing_at:
-                raise UserError("shard 7: damaged: ingest it again")
+                raise UserError(failure)
             yield batch
 
     plan = replace(toy_plan(claim(url)), until=until, launched=began)
@@ -97,6 +98,21 @@ def test_a_run_is_finished_stopped_failed_or_running(place, capsys):
     }
     main(["runs", f"{place}/all"])
     assert "failed: shard 7: damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "[/__w/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer",
+        "[enforce fail at alloc_cpu.cpp:117] err == 0",
+        "loader.py:100: no memory",
+    ],
+)
+def test_what_a_run_failed_of_is_told_as_it_was_written(tmp_path, capsys, failure):
+    with pytest.raises(UserError):
+        command(str(tmp_path / "failed"), failing_at=6, failure=failure)
+    main(["runs", str(tmp_path)])
+    assert failure.split()[0] in capsys.readouterr().out
 
 
 def test_a_run_that_fell_silent_without_a_word_is_stopped(tmp_path, later):

@@ -38,8 +38,8 @@ def test_without_a_terminal_there_is_a_line_with_rate_time_left_and_terms():
 def test_on_a_terminal_the_display_is_live_and_notes_stay_above_it():
     shown = io.StringIO()
     with Screen(Console(file=shown, width=100, force_terminal=True)) as screen:
-        screen.show(Report(0, 100, notes=("going on from step 4 [sic]",)))
+        screen.show(Report(0, 100, notes=("going on from step 4 [sic]:100: [/sic]",)))
         screen.show(REPORT)
-    assert "going on from step 4 [sic]" in shown.getvalue()
+    assert "going on from step 4 [sic]:100: [/sic]" in shown.getvalue()
     assert "25/100" in shown.getvalue()
     assert "0:15 left" in shown.getvalue()
