@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from selfseg.config import Config, changed, laid_over, read_tree
+from selfseg.config import Config, changed, dotted, laid_over, read_tree
 from selfseg.contracts import Method, Phase
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.reading.selection import DataConfig
@@ -29,6 +29,7 @@ from selfseg.methods.proposal import proposal
 from selfseg.methods.proposal.config import InpaintersConfig, ProposalConfig
 from selfseg.methods.proposal.inpainting import Inpainters
 from selfseg.methods.proposal.proposal import Proposal
+from selfseg.redaction import lets_in
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.loop import LoopConfig
 from selfseg.training.optimisers import OptimisersConfig
@@ -64,6 +65,16 @@ class ExperimentConfig(Config):
     def round_ends(self) -> dict[int, int]:
         """After how many steps each of the method's rounds is complete; no rounds: empty."""
         return round_ends(_phases(self.method))
+
+    @model_validator(mode="after")
+    def _holds_no_secrets(self) -> Self:
+        for path, value in dotted(self.model_dump(mode="json")):
+            if lets_in(str(value)):
+                raise ValueError(
+                    f"{path}: this URL holds a password or a signature, and a run keeps its "
+                    "settings in clear: give a path, or s3:// and keys in the environment"
+                )
+        return self
 
     @model_validator(mode="after")
     def _fits_its_phases(self) -> Self:

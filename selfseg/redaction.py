@@ -11,7 +11,7 @@ NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|CREDENTIAL", re.IGNORE
 SHORTEST = 8
 """Characters of a value that is looked for; shorter ones may be part of any word."""
 
-_USER = re.compile(r"(https?://)[^/\s@?#]+@", re.IGNORECASE)
+_USER = re.compile(r"(https?://|s3://(?=[^/\s@?#]*:))[^/\s@?#]+@", re.IGNORECASE)
 _PARAMETER = re.compile(
     r"([?&](?:X-Amz-(?:Signature|Credential|Security-Token)|Signature|AWSAccessKeyId|sig|"
     r"[\w-]*(?:token|secret|password|key)[\w-]*)=)[^&\s\"'#;)]+",
@@ -26,13 +26,22 @@ def redacted(text: str) -> str:
     """Return `text` without secrets.
 
     Struck out are the values of this process's variables of such names, what stands before the
-    @ of a web address, signatures and keys in its query, and what is assigned to such a name.
+    @ of a URL, signatures and keys in its query, and what is assigned to such a name.
     """
     for value in _secret_values():
         text = text.replace(value, STRUCK)
     text = _USER.sub(rf"\1{STRUCK}@", text)
     text = _PARAMETER.sub(rf"\1{STRUCK}", text)
     return _ASSIGNMENT.sub(rf"\1{STRUCK}", text)
+
+
+def lets_in(url: str) -> bool:
+    """Tell whether a URL has credentials or a signature in it, so that whoever reads it may use it.
+
+    >>> lets_in("https://me:pass@host/w.pt"), lets_in("s3://bucket/w.pt")
+    (True, False)
+    """
+    return bool(_USER.search(url) or _PARAMETER.search(url))
 
 
 def _secret_values() -> list[str]:

@@ -19,6 +19,7 @@ from selfseg.prediction.progress import bar
 from selfseg.prediction.scoring import score_source, sweep_source
 from selfseg.prediction.subjects import Subject
 from selfseg.prediction.workers import each_result
+from selfseg.redaction import redacted
 from selfseg.training.checkpoint import resolve
 
 
@@ -107,7 +108,7 @@ def record(subject: Subject, benchmark: Benchmark, scores: Scores) -> dict[str, 
         "benchmark": benchmark.name,
         "checkpoint": subject.checkpoint,
         "baseline": subject.baseline,
-        "weights": subject.weights if subject.baseline == SUPERVISED else None,
+        "weights": redacted(subject.weights) if subject.baseline == SUPERVISED else None,
         "view": subject.view,
         "round": subject.round,
         "seed": subject.seed,

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from selfseg import storage
+from selfseg.cli import main
 from selfseg.errors import UserError
+from selfseg.evaluation.protocols import STILLS
+from selfseg.evaluation.scores import Scores, average
+from selfseg.prediction.baselines import SUPERVISED
+from selfseg.prediction.benchmarks import Benchmark
+from selfseg.prediction.evaluate import record
+from selfseg.prediction.subjects import Subject
 from selfseg.reporting.report import write_report
 from selfseg.runtime import ray_train
 from selfseg.training.wandb_log import WandbLog
@@ -48,6 +55,28 @@ def test_neither_the_folder_of_a_run_nor_its_report_holds_a_secret(tmp_path, in_
     assert telling(run) == []
     assert "X-Amz-Signature=***" in json.loads((run / "run.json").read_text())["command"]
     assert MARK.decode() not in "".join(in_this_process.notes())
+
+
+@pytest.mark.parametrize("url", [PRESIGNED, PRESIGNED.rpartition("?")[0], "s3://me:hunter2@b/w"])
+@pytest.mark.parametrize("setting", ["method.perceptual.weights", "start.inpainter"])
+def test_a_setting_that_lets_in_whoever_reads_it_is_refused_before_anything_is_kept(
+    tmp_path, monkeypatch, capsys, setting, url
+):
+    monkeypatch.chdir(tmp_path)
+    where = ["--collection", "collection", "--run", "run"]
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main(["train", "proposal", *where, "--set", f"{setting}={url}"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"selfseg: setting: {setting}: this URL holds a password or a signature")
+    assert MARK.decode() not in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_supervised_baseline_learned_is_named_without_its_signature():
+    subject = Subject(baseline=SUPERVISED, weights=PRESIGNED)
+    benchmark = Benchmark("stills", (), STILLS)
+    scores = Scores("mask-rcnn", STILLS, (average("a", [dict.fromkeys(STILLS.labels, 0.5)]),))
+    assert MARK.decode() not in json.dumps(record(subject, benchmark, scores))
 
 
 def test_curves_for_weights_and_biases_hold_no_secret(tmp_path, monkeypatch):

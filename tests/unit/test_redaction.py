@@ -42,6 +42,7 @@ def test_a_path_to_a_secret_and_a_short_value_are_none(monkeypatch):
         ),
         ("https://host/w?sig=abc%2B&se=2026 x", "https://host/w?sig=***&se=2026 x"),
         ("WANDB_API_KEY=0123456789abcdef selfseg train", "WANDB_API_KEY=*** selfseg train"),
+        ("s3://key:secret@bucket/w.pt: gone", "s3://***@bucket/w.pt: gone"),
         ("s3://bucket@0a1b2c3d: too short", "s3://bucket@0a1b2c3d: too short"),
         ("--set loop.steps=100000000", "--set loop.steps=100000000"),
         ("set RAY_AUTH_MODE=token and AWS_REGION", "set RAY_AUTH_MODE=token and AWS_REGION"),
