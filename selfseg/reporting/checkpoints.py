@@ -206,10 +206,10 @@ def _commit_of(
         return None, "unfinished"
     try:
         told = commit.read_commit(url)
-    except DamagedCheckpoint:
+        saved = datetime.fromisoformat(told["time"]) if "time" in told else None
+        intact = all(sizes.get(name) == noted["size"] for name, noted in told["files"].items())
+    except (DamagedCheckpoint, KeyError, TypeError, ValueError):
         return None, "damaged"
-    saved = datetime.fromisoformat(told["time"]) if "time" in told else None
-    intact = all(sizes.get(name) == noted["size"] for name, noted in told["files"].items())
     return saved, "intact" if intact else "damaged"
 
 

@@ -88,6 +88,14 @@ def test_a_list_tells_size_round_score_and_what_is_whole(run, capsys):
     assert re.search(r"mine .* 0 .*davis16 J 0\.625 .*intact", line)
 
 
+@pytest.mark.parametrize("flip", [(b'"size"', b'"sizd"'), (b'"time": "2', b'"time": "r')])
+def test_one_whose_commit_is_damaged_is_listed_as_such_beside_the_others(run, flip):
+    url = storage.join(checkpoint.step_url(run, STEPS[1]), "COMMIT.json")
+    storage.write(url, storage.read(url).replace(*flip))
+    states = [each.state for each in list_checkpoints(run)]
+    assert states == ["intact", "damaged", "intact", "intact"]
+
+
 def test_verifying_names_each_damaged_file_and_where_the_run_would_go_on(run, capsys):
     main(["checkpoint", "verify", run])
     assert told(capsys) == [f"{run}: 4 whole checkpoints; it would go on from step {STEPS[3]}"]
