@@ -23,6 +23,7 @@ from rich.console import Console
 
 from selfseg.errors import UsageError, UserError
 from selfseg.redaction import redacted
+from selfseg.reporting import wording
 from selfseg.runtime.attempt import Trainer, in_worker
 from selfseg.runtime.beside import beside
 from selfseg.runtime.board import Board, RayAudience, RayMeeting, put_up
@@ -124,8 +125,8 @@ def launch(
     """Run `program` in `workers` processes of the connected cluster until it is done.
 
     `program` gets `settings` and, under "audience", whom to report to, and under "meeting"
-    where workers say where they are. It finds a process group in place: NCCL if there is a GPU
-    for each worker, else gloo.
+    where workers say where they are. It finds a process group in place: NCCL where there
+    are GPUs, else gloo.
 
     Args:
         program: what each worker does.
@@ -204,18 +205,26 @@ def _fit(trainer: Trainer) -> None:
 
 
 def gpus_for(workers: int) -> bool:
-    """Tell whether each worker can have a GPU.
+    """Tell whether workers have a GPU each; without any in the cluster they train on CPUs.
 
     Raises:
-        UsageError: there is not even a CPU for each; Ray would wait for one for ever.
+        UsageError: there is not even a CPU for each, for which Ray would wait for ever; or there
+            are GPUs, which cost too much to stand by, but not one for each.
     """
     have = ray.cluster_resources()
-    if have.get("CPU", 0) < workers:
+    cpus, gpus = have.get("CPU", 0), int(have.get("GPU", 0))
+    if cpus < workers:
         raise UsageError(
-            f"--workers {workers}: the cluster has {have.get('CPU', 0):.0f} CPUs and each worker "
-            "takes one: ask for fewer, or add nodes"
+            f"--workers {workers}: the cluster has {cpus:.0f} CPUs and each worker takes one: ask "
+            "for fewer, or add nodes"
         )
-    return have.get("GPU", 0) >= workers
+    if 0 < gpus < workers:
+        raise UsageError(
+            f"--workers {workers}: the cluster has {wording.plural(gpus, 'GPU')} and each worker "
+            f"wants one: wait for nodes, or give --workers {gpus}; to train on CPUs, start Ray "
+            "with CUDA_VISIBLE_DEVICES="
+        )
+    return gpus > 0
 
 
 def _watch(board: ActorProxy[Board], done: threading.Event) -> None:

@@ -154,7 +154,7 @@ def _score_elsewhere(
     call = partial(
         _score_part, measure=measure, ground=ground, test=test, rounds=rounds, processes=workers
     )
-    ((_, records),) = each(call, [url], at_once=1, gpus=1 if gpus_for(workers) else 0)
+    ((_, records),) = each(call, [url], at_once=1, gpus=1 if gpus_for(1) else 0)
     return records
 
 

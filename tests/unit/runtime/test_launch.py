@@ -12,7 +12,7 @@ from ray.exceptions import RayActorError
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime import launch
 from selfseg.runtime.board import Board as RealBoard
-from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, first_line, scaling
+from selfseg.runtime.launch import MAX_FAILURES, _Supervisor, first_line, gpus_for, scaling
 from selfseg.runtime.ray_train import _check_patience
 from selfseg.training.trainee import Leaving
 from selfseg.training.watchdog import Place
@@ -109,6 +109,19 @@ def test_workers_that_leave_because_the_run_is_to_stop_are_not_started_again(boa
 def test_a_fixed_number_of_workers_is_not_a_range():
     assert scaling((2, 2), use_gpu=False).num_workers == 2
     assert scaling((1, 4), use_gpu=False).num_workers == (1, 4)
+
+
+@pytest.mark.parametrize(("gpus", "used"), [(0, False), (4, True), (5, True)])
+def test_workers_have_a_gpu_each_or_all_train_on_cpus(monkeypatch, gpus, used):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": float(gpus)})
+    assert gpus_for(4) is used
+
+
+def test_fewer_gpus_than_workers_are_refused_instead_of_left_idle(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": 3.0})
+    message = r"^--workers 4: the cluster has 3 GPUs and .* give --workers 3; to train on CPUs, "
+    with pytest.raises(UsageError, match=message):
+        gpus_for(4)
 
 
 def test_a_failure_is_told_to_the_attempt_after_it_alone(monkeypatch):
