@@ -77,6 +77,17 @@ class ExperimentConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _has_earlier_videos_to_rehearse(self) -> Self:
+        data = self.data
+        if data.rehearsal is not None and not (data.growth or data.follow):
+            raise ValueError(
+                f"data.rehearsal={data.rehearsal:g} draws from videos that are there before others "
+                "come, and none will: set data.growth or data.follow=true, or leave it null; what "
+                "a run in start learned from does not count"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _fits_its_phases(self) -> Self:
         phases = _phases(self.method)
         if phases and self.loop.steps != phases[-1].stop:

@@ -211,6 +211,17 @@ def test_settings_that_make_no_sense_are_refused_in_one_line(changes, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("changes", [{}, {"start.segmenter": "run"}])
+def test_where_no_videos_are_to_come_there_are_no_earlier_ones_to_rehearse(changes):
+    recipe = read_recipe("dystab_bootstrap_cpu")
+    with pytest.raises(
+        UsageError, match=r"data.rehearsal=0.5 draws .* set data.growth or data.fol"
+    ):
+        recipe.override({"data.rehearsal": 0.5, **changes})
+    for coming in ({"data.follow": True}, {"data.growth": [0.25, 0.5, 0.75, 1]}):
+        assert recipe.override({"data.rehearsal": 0.5, **coming, **changes}).data.rehearsed
+
+
 def test_a_method_without_rounds_takes_no_growth():
     with pytest.raises(UsageError, match=r"data.growth has 2 shares, .* there are none$"):
         read_recipe("dystab_dynamic_cpu").override({"data.growth": [0.5, 1]})
