@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.table import Table
@@ -12,6 +12,7 @@ from selfseg import storage
 from selfseg.reporting.lines import Cell, Line, Place, places
 from selfseg.reporting.papers import Column, PaperTable, find_table
 from selfseg.reporting.results import Experiment, fold, read_run
+from selfseg.reporting.sweep_table import Compared, Direction, direction
 
 FOREIGN = "*: no column of the paper's; not comparable in scale with its numbers."
 
@@ -35,10 +36,27 @@ class Comparison:
         cells = (cell for lines in self.lines for line in lines for cell in line.cells.values())
         return list(dict.fromkeys(cell.command for cell in cells if cell.command))
 
+    @property
+    def directions(self) -> dict[str, Direction]:
+        """By column, whether ours are in the paper's order, where both have numbers for two rows.
+
+        Of several lines of ours below a row the first counts: the others are scored otherwise.
+        """
+        found = {
+            heading: direction(list(self._compared(column)))
+            for column, heading in enumerate(self.published.columns)
+        }
+        return {heading: each for heading, each in found.items() if each.pairs}
+
     def table(self) -> Table:
         """Return what the terminal shows; numbers in brackets mark commands of `footnotes`."""
         foreign = set(self.columns) - set(self.published.columns)
-        remarks = [self.published.measure + ".", self.published.note, FOREIGN if foreign else ""]
+        remarks = [
+            self.published.measure + ".",
+            self.published.note,
+            FOREIGN if foreign else "",
+            *(f"{heading}: {each}." for heading, each in self.directions.items()),
+        ]
         table = Table(
             title=Text(f"{self.name}: {self.published.caption}"),
             caption=Text(" ".join(filter(None, remarks))),
@@ -68,6 +86,7 @@ class Comparison:
             "caption": self.published.caption,
             "measure": self.published.measure,
             "columns": {name: list(column.benchmarks) for name, column in self.columns.items()},
+            "directions": {name: asdict(each) for name, each in self.directions.items()},
             "rows": [
                 {
                     "label": row.label,
@@ -78,6 +97,15 @@ class Comparison:
                 for row, lines in zip(self.published.rows, self.lines, strict=True)
             ],
         }
+
+    def _compared(self, column: int) -> Iterator[Compared]:
+        """Yield the rows of a column, each with our first line below it."""
+        heading = self.published.columns[column]
+        for number, row in enumerate(self.published.rows):
+            for line in self.lines[number][:1]:
+                if heading in line.cells:
+                    # Rows of several sections may share a label.
+                    yield Compared(str(number), row.paper[column], "", line.cells[heading], 0)
 
     def _printed(self, line: Line) -> Iterator[str]:
         yield f"  here, {line.label}"

@@ -399,6 +399,25 @@ def test_a_file_that_is_no_score_is_named(write_run):
         compare("dystab/5", [run])
 
 
+def test_it_says_how_many_pairs_of_rows_are_in_the_papers_order(write_run, capsys):
+    """In the paper each round is better than those before; here the third is worse than the second.
+
+    The fused view, whose order is another, stands in second lines.
+    """
+    found = [
+        scored(j=j, round=number, view=view)
+        for view, scores in {"static": (0.4, 0.6, 0.5), "fused": (0.9, 0.8, 0.7)}.items()
+        for number, j in enumerate(scores, 1)
+    ]
+    run = write_run("run", *found, scored("fbms59 test", round=1, view="static"))
+    comparison = compare("dystab/5", [run])
+    assert comparison.as_json()["directions"] == {"DAVIS": {"alike": 2, "pairs": 3}}
+    main(["table", "dystab/5", run])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "DAVIS: The order agrees in 2 of 3 pairs of rows that the paper tells apart." in printed
+    assert "FBMS: The order" not in printed
+
+
 def test_the_command_prints_both_and_writes_every_score(write_run, tmp_path, capsys):
     runs = [
         write_run(f"run-{seed}", scored(j=j, round=2), seed=seed)
