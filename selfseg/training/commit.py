@@ -41,9 +41,13 @@ def verify(url: str) -> None:
 
 
 def damages(url: str) -> Iterator[DamagedCheckpoint]:
-    """Yield what is wrong with the checkpoint at `url`, file by file; nothing where it is whole."""
+    """Yield what is wrong with the checkpoint at `url`, file by file; nothing where it is whole.
+
+    Raises:
+        UserError: it is of a newer selfseg, so that nobody here can tell.
+    """
     try:
-        files = read_commit(url)["files"]
+        files = _known_files(url)
     except DamagedCheckpoint as error:
         yield error
         return
@@ -56,7 +60,7 @@ def damages(url: str) -> Iterator[DamagedCheckpoint]:
 
 def read_verified(url: str, choose: Callable[[set[str]], set[str]]) -> dict[str, bytes]:
     """Read the files that `choose` picks of the committed names, and check each."""
-    listed = read_commit(url)["files"]
+    listed = _known_files(url)
     return {name: _read_file(url, name, listed[name]) for name in choose(set(listed))}
 
 
@@ -73,9 +77,24 @@ def read_commit(url: str) -> dict[str, Any]:
         raise DamagedCheckpoint(f"{url}: no {COMMIT}: not a finished checkpoint") from None
     except (ValueError, KeyError, TypeError):
         raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} is not readable") from None
-    if strange := set(files) - FILES:  # a name may be a path to elsewhere
-        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {min(strange)!r}")
+    if elsewhere := [name for name in files if "/" in name]:
+        raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {min(elsewhere)!r}")
     return {**commit, "files": files}
+
+
+def _known_files(url: str) -> dict[str, Any]:
+    """Return what a checkpoint's files were committed as.
+
+    Raises:
+        DamagedCheckpoint: as `read_commit`.
+        UserError: one is none that this version writes.
+    """
+    files = read_commit(url)["files"]
+    if strange := set(files) - FILES:
+        raise UserError(
+            f"{url}: written by a newer selfseg ({COMMIT} names {min(strange)!r}): use that one"
+        )
+    return files
 
 
 def _read_file(url: str, name: str, committed_as: Mapping[str, Any]) -> bytes:

@@ -97,7 +97,7 @@ class Trainee:
         """Take over the newest checkpoint that verifies; return notes on what was found.
 
         Raises:
-            UsageError: it is of another run.
+            UserError: it is of another run, or of a newer selfseg.
         """
         notes: list[str] = []
         found = ""
@@ -106,11 +106,14 @@ class Trainee:
                 checkpoint.delete(url)  # an earlier attempt's: no process of it is left
             newest, notes = checkpoint.newest_whole(self._plan.run_url)
             found = newest or ""
+            if notes and not found:
+                aside = checkpoint.set_aside(self._plan.run_url)
+                notes.append(f"all checkpoints are damaged: starting anew; they lie in {aside}")
         # All must start from the same: what another worker would find by itself may differ.
         found = self._worker.gather(found)[0]
         if not found:
             self._begin()
-            return [*notes, "all checkpoints are damaged: starting anew"] if notes else []
+            return notes
         saved, record = checkpoint.load(found)
         check_same(self._plan.record, record, origin=f"--run {found}", option="--run")
         self._restore(saved)

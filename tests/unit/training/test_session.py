@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 
 from selfseg.contracts import FramePairs, Phase
-from selfseg.errors import UsageError
+from selfseg.errors import UsageError, UserError
 from selfseg.training import checkpoint, session
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import read_lines
@@ -37,6 +37,10 @@ def weights(plan: Plan, step: int = 12) -> dict[str, torch.Tensor]:
 def assert_bit_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
 @pytest.mark.parametrize("stop_before", [1, 4, 5, 7, 11])
@@ -216,14 +220,32 @@ def test_what_an_earlier_attempt_left_unfinished_is_removed_at_the_start(tmp_pat
     assert found == ["step_00000008", "step_00000009"]
 
 
-def test_with_all_checkpoints_damaged_it_starts_anew(tmp_path):
+def test_with_all_checkpoints_damaged_it_starts_anew_and_they_are_kept_elsewhere(tmp_path):
     plan = toy_plan(tmp_path)
     run(plan)
     before = weights(plan)
     for file in tmp_path.glob("checkpoints/*/progress.json"):
         file.unlink()
-    assert run(plan).notes()[-1] == "all checkpoints are damaged: starting anew"
+    left = contents(tmp_path / "checkpoints")
+    note = run(plan).notes()[-1]
+    told, _, aside = note.partition("; they lie in ")
+    assert told == "all checkpoints are damaged: starting anew"
+    assert contents(Path(aside)) == left
     assert_bit_equal(weights(plan), before)
+
+
+def test_a_run_of_a_newer_selfseg_is_refused_and_nothing_of_it_changes(tmp_path):
+    plan = toy_plan(tmp_path)
+    run(plan)
+    for file in tmp_path.glob("checkpoints/*/COMMIT.json"):
+        told = json.loads(file.read_text())
+        told["files"]["scaler.pt"] = told["files"]["progress.json"]
+        file.write_text(json.dumps(told))
+    left = contents(tmp_path)
+    newest = checkpoint.step_url(plan.run_url, 12)
+    with pytest.raises(UserError, match=f"^{newest}: written by a newer selfseg .*'scaler.pt'"):
+        run(plan)
+    assert contents(tmp_path) == left
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
