@@ -92,6 +92,7 @@ def train(
         "beside": beside,
         "launched": launched,
     }
+    attempts.take_over(run_url, launched)
     with attempts.command(run_url, launched):
         connect(crew[1])
         _launch(payload, crew, config)

@@ -2,15 +2,19 @@
 
     RUN/attempts/0001.json             an attempt: by worker 0 when it begins, and at its end
     RUN/commands/1763846433.250.json   a command that came to an end, named after when it began
+    RUN/holder.json                    the command given last: the only one that may commit
 
 Workers that are lost are started again by the same command, which is a new attempt; so is a
 command that is given again. Times are in seconds since 1970, by the clock of who wrote them.
 """
 
+import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -71,8 +75,46 @@ class Command:
     failure: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The command that was given last for a run, and the process that it is."""
+
+    began: float
+    host: str
+    pid: int
+
+
 T = TypeVar("T")
-_ATTEMPT, _COMMAND = TypeAdapter(Attempt), TypeAdapter(Command)
+_ATTEMPT, _COMMAND, _HOLDER = TypeAdapter(Attempt), TypeAdapter(Command), TypeAdapter(Holder)
+
+
+def take_over(run_url: str, began: float) -> None:
+    """Let the run belong to this command, which began then, and to no earlier one.
+
+    Nobody waits for an earlier one, which may have been killed: `check_held` ends it.
+    """
+    holder = Holder(began, socket.gethostname(), os.getpid())
+    storage.write(_holder_url(run_url), _HOLDER.dump_json(holder, indent=2))
+
+
+def check_held(run_url: str, began: float | None) -> None:
+    """See that the run still belongs to the command that began then; None: to no command.
+
+    To be called before anything is committed or deleted that another attempt could go on from.
+
+    Raises:
+        UserError: another has taken over; names it.
+    """
+    try:
+        holder = _HOLDER.validate_json(storage.read(_holder_url(run_url)))
+    except (storage.MissingObject, ValidationError):
+        return
+    if began is not None and holder.began != began:
+        since = datetime.fromtimestamp(holder.began, UTC).isoformat(timespec="seconds")
+        raise UserError(
+            f"{run_url}: another command has taken over this run (process {holder.pid} on "
+            f"{holder.host}, started {since}): this one ends"
+        )
 
 
 @contextmanager
@@ -123,6 +165,10 @@ def write(run_url: str, attempt: Attempt) -> None:
     """Keep `attempt` on record."""
     url = storage.join(run_url, "attempts", f"{attempt.number:04d}.json")
     storage.write(url, _ATTEMPT.dump_json(attempt, indent=2))
+
+
+def _holder_url(run_url: str) -> str:
+    return storage.join(run_url, "holder.json")
 
 
 def _read(folder: str, parse: Callable[[bytes], T], *, last: int = 0) -> list[T]:

@@ -16,7 +16,7 @@ the newest.
 import io
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -98,8 +98,21 @@ class Inference:
     manifest: str
 
 
-def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
-    """Write and commit a checkpoint; return its URL."""
+def save(
+    run_url: str,
+    state: TrainingState,
+    record: RunRecord,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> str:
+    """Write and commit a checkpoint; return its URL.
+
+    Args:
+        run_url: the run.
+        state: what is saved.
+        record: what the run learns from and how.
+        check: called before the commit; what it raises leaves the checkpoint uncommitted.
+    """
     url = step_url(run_url, state.step)
     delete(url)  # a damaged checkpoint of this step must not vouch for the new files
     buffer = io.BytesIO()
@@ -117,6 +130,7 @@ def save(run_url: str, state: TrainingState, record: RunRecord) -> str:
         files[AVERAGE] = _pack(state.average)
     for name, data in files.items():
         storage.write(storage.join(url, name), data)
+    check()
     commit(url, files)
     return url
 

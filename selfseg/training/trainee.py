@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from selfseg.contracts import FramePairs, Method
-from selfseg.training import checkpoint, retention
+from selfseg.training import attempts, checkpoint, retention
 from selfseg.training.audience import Audience, Report
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import write_up
@@ -44,7 +44,8 @@ class Plan:
     """What every worker of a run must agree on.
 
     until: step to pause at, with a checkpoint and as if stopped there; None: only at the end
-    launched: when the command began, in seconds since 1970; None: with the workers
+    launched: when the command began, in seconds since 1970, by which it is known; None: with the
+        workers, and there is no other
     """
 
     run_url: str
@@ -97,13 +98,15 @@ class Trainee:
         """Take over the newest checkpoint that verifies; return notes on what was found.
 
         Raises:
-            UserError: it is of another run, or of a newer selfseg.
+            UserError: it is of another run, or of a newer selfseg; or another command has taken
+                over.
         """
         notes: list[str] = []
         found = ""
         if self._worker.rank == 0:
+            self._check_held()
             for url in retention.unfinished(self._plan.run_url):
-                checkpoint.delete(url)  # an earlier attempt's: no process of it is left
+                checkpoint.delete(url)  # an earlier attempt's, which cannot commit it any more
             newest, notes = checkpoint.newest_whole(self._plan.run_url)
             found = newest or ""
             if notes and not found:
@@ -183,15 +186,21 @@ class Trainee:
         self._saver.close()
 
     def _commit(self, state: TrainingState, lines: Sequence[str]) -> None:
+        run_url, record = self._plan.run_url, self._plan.record
         with self.writing.doing("checkpoint write"):
+            self._check_held()
             for text in lines:
                 write_up(text)
-            checkpoint.save(self._plan.run_url, state, self._plan.record)
+            checkpoint.save(run_url, state, record, check=self._check_held)
         if self._ladder.is_regular(state.step):
+            self._check_held()
             self._ladder.tidy(state.step)
             keep, kept = self._plan.loop.keep_checkpoints, self._ladder.kept
-            retention.prune(self._plan.run_url, keep, newest=state.step, always=kept)
+            retention.prune(run_url, keep, newest=state.step, always=kept)
         self._audience.saved(state.step)
+
+    def _check_held(self) -> None:
+        attempts.check_held(self._plan.run_url, self._plan.launched)
 
     def _snapshot(self) -> TrainingState:
         average = self._average
@@ -228,6 +237,7 @@ class Trainee:
         self._ladder.rollbacks.append((saved.step, self.progress.step))
         self._worker.gather("went back")
         if self._worker.rank == 0:
+            self._check_held()
             self._ladder.discard(saved.step, self.progress.step)
             line = f"{step.number}: player {step.player}: {step.fault} is not finite, too often"
             self._note(f"step {line}: going on from here with the weights of step {saved.step}")

@@ -2,19 +2,22 @@
 
 import json
 import math
+import os
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.optim import SGD, Optimizer
 
+from selfseg import storage
 from selfseg.contracts import FramePairs, Phase
 from selfseg.errors import UsageError, UserError
-from selfseg.training import checkpoint, session
+from selfseg.training import attempts, checkpoint, session
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import read_lines
 from selfseg.training.trainee import Plan
@@ -220,6 +223,43 @@ def test_what_an_earlier_attempt_left_unfinished_is_removed_at_the_start(tmp_pat
     assert found == ["step_00000008", "step_00000009"]
 
 
+def test_a_second_command_takes_the_run_over_and_the_first_commits_and_deletes_no_more(
+    tmp_path, monkeypatch
+):
+    """It begins while the first writes a checkpoint, whose files its resume removes."""
+    whole, first = (replace(toy_plan(tmp_path / name), launched=1.0) for name in ("whole", "run"))
+    run(whole)
+    write, left = storage.write, []
+
+    def interfere(url: str, data: bytes) -> None:
+        write(url, data)
+        if url.endswith("step_00000008/settings.json") and not left:
+            left.append(checkpoint.committed(first.run_url))
+            attempts.take_over(first.run_url, 2.0)
+            assert run(replace(first, launched=2.0)).notes() == ["going on from step 4"]
+            left.append(contents(tmp_path / "run/checkpoints"))
+
+    attempts.take_over(first.run_url, 1.0)
+    monkeypatch.setattr(storage, "write", interfere)
+    with pytest.raises(
+        UserError, match=rf"another command has taken over this run \(process {os.getpid()} on "
+    ):
+        run(first)
+    assert left == [
+        [checkpoint.step_url(first.run_url, 4)],
+        contents(tmp_path / "run/checkpoints"),
+    ]
+    assert_bit_equal(weights(whole), weights(first))
+
+
+def test_what_is_left_of_a_command_that_was_killed_cannot_resume(tmp_path):
+    plan = replace(toy_plan(tmp_path), launched=1.0)
+    attempts.take_over(plan.run_url, 2.0)
+    with pytest.raises(UserError, match="another command has taken over"):
+        run(plan)
+    run(replace(plan, launched=2.0))
+
+
 def test_with_all_checkpoints_damaged_it_starts_anew_and_they_are_kept_elsewhere(tmp_path):
     plan = toy_plan(tmp_path)
     run(plan)
@@ -320,9 +360,9 @@ def test_a_checkpoint_comes_after_the_lines_of_its_steps(tmp_path, monkeypatch):
     written: dict[int, int] = {}
     save = checkpoint.save
 
-    def note(run_url: str, state: TrainingState, record: RunRecord) -> str:
+    def note(run_url: str, state: TrainingState, record: RunRecord, **rest: Any) -> str:
         written[state.step] = len(read_lines(run_url))
-        return save(run_url, state, record)
+        return save(run_url, state, record, **rest)
 
     monkeypatch.setattr(session.Journal, "flush", lambda journal: None)
     monkeypatch.setattr(checkpoint, "save", note)
