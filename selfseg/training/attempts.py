@@ -22,6 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from selfseg import storage
 from selfseg.errors import UserError
 from selfseg.redaction import redacted
+from selfseg.training.damaged import DamagedRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ def _read(folder: str, parse: Callable[[bytes], T], *, last: int = 0) -> list[T]
     """Read the records in a folder, in order; `last` of them, or 0 for all.
 
     Raises:
-        UserError: one is damaged.
+        DamagedRecord: one cannot be read.
     """
     urls = [storage.join(folder, name) for name in storage.listing(folder)[-last:]]
     return [_parsed(url, parse) for url in urls]
@@ -185,7 +186,8 @@ def _parsed(url: str, parse: Callable[[bytes], T]) -> T:
     try:
         return parse(storage.read(url))
     except ValidationError as error:
-        raise UserError(
+        raise DamagedRecord(
             f"{url}: damaged: {error.errors()[0]['msg']}; delete it: only the account of the run's "
-            "time loses by that"
+            "time loses by that",
+            url,
         ) from None

@@ -19,7 +19,6 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import safetensors.torch
@@ -223,16 +222,6 @@ def newest_whole(run_url: str) -> tuple[str | None, list[str]]:
             return url, notes
         notes.append(f"{damage}; going on from the one before")
     return None, notes
-
-
-def set_aside(run_url: str) -> str:
-    """Move a run's checkpoints to where nothing overwrites or deletes them; return this place."""
-    folder = storage.join(run_url, "checkpoints")
-    aside = storage.join(run_url, "damaged", f"{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    for name in storage.listing(folder):
-        storage.write(storage.join(aside, name), storage.read(storage.join(folder, name)))
-    storage.delete_tree(folder)
-    return aside
 
 
 def resolve(url: str) -> str:

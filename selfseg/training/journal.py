@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from selfseg import storage
-from selfseg.errors import UserError
 from selfseg.training.attempts import attempt_of, read_attempts
+from selfseg.training.damaged import DamagedRecord
 from selfseg.training.loop import Step
 
 FLUSH_S = 20.0
@@ -136,7 +136,7 @@ def _read(run_url: str, rank: int, segments: Iterable[str]) -> list[dict[str, An
     """Read a worker's segments; later ones supersede earlier ones.
 
     Raises:
-        UserError: one is damaged.
+        DamagedRecord: one cannot be read.
     """
     lines: list[dict[str, Any]] = []
     for name in segments:
@@ -147,9 +147,10 @@ def _read(run_url: str, rank: int, segments: Iterable[str]) -> list[dict[str, An
             text = storage.read(url).decode()
             lines.extend(json.loads(line) | {"rank": rank} for line in text.splitlines())
         except (ValueError, TypeError) as error:
-            raise UserError(
+            raise DamagedRecord(
                 f"{url}: damaged: {error}; delete it: only the curves and the account of the run's "
-                "time lose by that"
+                "time lose by that",
+                url,
             ) from None
     return lines
 

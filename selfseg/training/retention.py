@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 
 from selfseg import storage
+from selfseg.training import damaged
 from selfseg.training.checkpoint import committed, delete, step_url
 from selfseg.training.commit import COMMIT
 
@@ -32,6 +33,12 @@ def superfluous(run_url: str, keep: int, *, newest: int, always: Collection[int]
     last = step_url(run_url, newest)
     older = [url for url in committed(run_url) if url <= last]
     return [url for url in older[:-keep] if url not in kept]
+
+
+def set_aside(run_url: str) -> str:
+    """Move all checkpoints of a run out of the way of new ones; return where they lie now."""
+    names = storage.listing(storage.join(run_url, "checkpoints"))
+    return damaged.set_aside(run_url, [f"checkpoints/{name}" for name in names])
 
 
 def step_of(url: str) -> int:

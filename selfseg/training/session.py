@@ -108,6 +108,7 @@ def _begin(trainee: Trainee, plan: Plan, worker: Worker, audience: Audience) -> 
         workers=worker.world_size,
         launched=plan.launched,
         failure=audience.begin(),
+        tell=trainee.note,
     )
 
 

@@ -110,7 +110,7 @@ class Trainee:
             newest, notes = checkpoint.newest_whole(self._plan.run_url)
             found = newest or ""
             if notes and not found:
-                aside = checkpoint.set_aside(self._plan.run_url)
+                aside = retention.set_aside(self._plan.run_url)
                 notes.append(f"all checkpoints are damaged: starting anew; they lie in {aside}")
         # All must start from the same: what another worker would find by itself may differ.
         found = self._worker.gather(found)[0]
@@ -165,7 +165,7 @@ class Trainee:
         # Nothing comes after it, or it is one to keep.
         must = step == self._stop or step in self._ladder.kept or self._worker.leaving
         if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), lines, must=must):
-            self._note(f"step {step}: no checkpoint while the store is away; training goes on")
+            self.note(f"step {step}: no checkpoint while the store is away; training goes on")
 
     def must_leave(self) -> bool:
         """Tell whether to save and end now; the same on every worker."""
@@ -240,9 +240,10 @@ class Trainee:
             self._check_held()
             self._ladder.discard(saved.step, self.progress.step)
             line = f"{step.number}: player {step.player}: {step.fault} is not finite, too often"
-            self._note(f"step {line}: going on from here with the weights of step {saved.step}")
+            self.note(f"step {line}: going on from here with the weights of step {saved.step}")
 
-    def _note(self, line: str) -> None:
+    def note(self, line: str) -> None:
+        """Tell of something that happened, besides what reports say."""
         self._audience.report(Report(0, 0, notes=(line,)))
 
     def _restore(self, saved: TrainingState) -> None:

@@ -124,7 +124,7 @@ def test_a_run_that_falls_back_twice_counts_what_both_attempts_lost():
 def begin(at: float, monkeypatch: pytest.MonkeyPatch, run: Path, first_step: int, **rest):
     """Begin an attempt at a moment of the test's choice."""
     monkeypatch.setattr(starting, "time", SimpleNamespace(time=lambda: at))
-    settings = {"workers": 1, "launched": None, "failure": None, **rest}
+    settings = {"workers": 1, "launched": None, "failure": None, "tell": print, **rest}
     return starting.begin(str(run), first_step=first_step, **settings)
 
 

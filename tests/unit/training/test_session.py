@@ -270,7 +270,7 @@ def test_with_all_checkpoints_damaged_it_starts_anew_and_they_are_kept_elsewhere
     note = run(plan).notes()[-1]
     told, _, aside = note.partition("; they lie in ")
     assert told == "all checkpoints are damaged: starting anew"
-    assert contents(Path(aside)) == left
+    assert contents(Path(aside, "checkpoints")) == left
     assert_bit_equal(weights(plan), before)
 
 
@@ -320,6 +320,28 @@ def test_every_step_is_in_the_journal_once_after_a_restart(tmp_path):
     # Step 4 came after the first checkpoint; step 8, after the second, is the restart's first.
     assert [line["step"] for line in lines if line["checkpoint_s"] > 0] == [4]
     assert all(line["wait_s"] >= 0 and line["compute_s"] > 0 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "torn"),
+    [
+        ("attempts/0001.json", b'{"number": 1, "cau'),
+        ("metrics/rank_00000/00000008.jsonl", b'{"step": 8, "pla'),
+        ("metrics/rank_00000/00000005.jsonl", b"\xff"),
+    ],
+)
+def test_a_damaged_record_is_set_aside_and_named_and_the_run_goes_on(tmp_path, name, torn):
+    plan = toy_plan(tmp_path)
+    with pytest.raises(ConnectionAbortedError):
+        run(plan, stop_before=11)
+    (tmp_path / name).write_bytes(torn)
+    first, *others = run(plan).notes()
+    told, _, aside = first.partition("; moved to ")
+    assert told == f"{tmp_path / name}: damaged"
+    assert others == ["going on from step 8"]
+    assert Path(aside, name).read_bytes() == torn
+    assert checkpoint.resolve(plan.run_url) == checkpoint.step_url(plan.run_url, 12)
+    assert [line["step"] for line in read_lines(plan.run_url)][-4:] == [8, 9, 10, 11]
 
 
 def test_steps_without_a_finite_loss_are_left_out_within_the_budget(tmp_path):
