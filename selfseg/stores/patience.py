@@ -43,7 +43,7 @@ def patience_s() -> float:
         raise UsageError(
             f"SELFSEG_STORAGE_PATIENCE={text}: not a number of seconds from 0 to {LONGEST_S:.0f}"
         )
-    return 0.0 if _hurried.get() else seconds
+    return 0.0 if is_hurried() else seconds
 
 
 @contextmanager
@@ -54,6 +54,11 @@ def impatient() -> Iterator[None]:
         yield
     finally:
         _hurried.reset(token)
+
+
+def is_hurried() -> bool:
+    """Tell whether requests of this thread are not to wait."""
+    return _hurried.get()
 
 
 def _to_stderr(note: str) -> None:

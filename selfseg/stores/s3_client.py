@@ -26,7 +26,10 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from selfseg.errors import UsageError
 from selfseg.stores.errors import Conflict, CutOff, MissingObject, StorageError, Unreachable
-from selfseg.stores.patience import Patience
+from selfseg.stores.patience import Patience, is_hurried
+
+HURRIED_S = 4.0
+"""How long a request of who is in a hurry waits for a server that took it and says nothing."""
 
 CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 MISSING = {"NoSuchKey", "404"}
@@ -164,7 +167,7 @@ def connect(url: str) -> Any:
         StorageError: no keys, or nobody answers at the endpoint (known within seconds).
     """
     # A client shared over a fork would share its sockets; the process id keeps them apart.
-    return _connect(os.getpid(), Access.from_environment(url))
+    return _connect(os.getpid(), Access.from_environment(url), hurried=is_hurried())
 
 
 @contextmanager
@@ -193,10 +196,13 @@ def explained(url: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=8)
-def _connect(_process: int, access: Access) -> Any:
+def _connect(process: int, access: Access, *, hurried: bool) -> Any:
+    session = boto3.session.Session()
+    if hurried:
+        _connect(process, access, hurried=False)  # makes the first contact, if nobody has
+        return _client(session, access, attempts=1, read_timeout_s=HURRIED_S)
     # To wait for an outage to end would make a wrong address look like a hang: the first contact
     # is made with little patience.
-    session = boto3.session.Session()
     first_contact = _client(session, access, attempts=2, read_timeout_s=10)
     with closing(first_contact), suppress(ClientError):
         first_contact.list_buckets()  # a refusal is an answer too; the real request explains it

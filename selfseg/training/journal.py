@@ -24,6 +24,9 @@ from selfseg.training.loop import Step
 FLUSH_S = 20.0
 """Longest time a line waits to be written: what a live report lags behind."""
 
+LONGEST_PAUSE_S = 320.0
+"""As long for a store that did not answer: to ask it costs training some seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Line:
@@ -39,6 +42,7 @@ class Journal:
         """Go on at `first_step`; what a stopped attempt wrote from there on is dropped."""
         self._folder = storage.join(run_url, "metrics", f"rank_{rank:05d}")
         self._lines: list[_Line] = []
+        self._pause_s = FLUSH_S
         self._flushed = float("-inf")  # the first line is written at once: it tells when it began
         for name in storage.listing(self._folder):
             if _first_step(name) >= first_step:
@@ -47,7 +51,7 @@ class Journal:
     def add(self, step: Step, *, checkpoint_s: float) -> None:
         """Note a step; `checkpoint_s` went into the checkpoint written just before it."""
         self._lines.append(_Line(step, checkpoint_s, time.time()))
-        if time.monotonic() - self._flushed > FLUSH_S:
+        if time.monotonic() - self._flushed > self._pause_s:
             self.flush()
 
     def flush(self) -> None:
@@ -55,10 +59,14 @@ class Journal:
 
         Where the store is away they wait on, and training does not: a later segment has them all.
         """
-        self._flushed = time.monotonic()
         if not storage.is_waiting():
-            with suppress(storage.Unreachable), storage.impatient():
-                self._write()
+            try:
+                with storage.impatient():
+                    self._write()
+                self._pause_s = FLUSH_S
+            except storage.Unreachable:
+                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         """Write the lines that wait, if any, however long the store lets wait."""

@@ -1,6 +1,7 @@
 """A real S3 server, reached over a network that breaks."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from selfseg import storage
 from selfseg.errors import UsageError
-from selfseg.stores import patience
+from selfseg.stores import patience, s3_client
 from selfseg.stores.patience import FIRST_REST_S
 from tests.integration.broken_network import Fault, Proxy
 
@@ -167,6 +168,28 @@ def test_who_is_in_a_hurry_does_not_wait(prefix: str, proxy: Proxy, told):
     assert told == []
     proxy.fault = None
     assert storage.read(f"{prefix}/object") == b"data"
+
+
+# Whoever asked has hung up when the proxy passes the request on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_is_in_a_hurry_waits_seconds_for_a_server_that_took_the_request_and_is_silent(
+    prefix: str, proxy: Proxy, told, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(s3_client, "HURRIED_S", 0.2)
+    storage.write(f"{prefix}/object", b"data")
+    released = threading.Event()
+
+    def be_silent() -> None:
+        released.wait(8)
+
+    proxy.on_strike = be_silent
+    proxy.fault = Fault("/object", verbs=("PUT",))
+    begun = time.monotonic()
+    with pytest.raises(storage.Unreachable, match="no connection to"), storage.impatient():
+        storage.write(f"{prefix}/object", b"line")
+    assert time.monotonic() - begun < 4
+    released.set()
+    assert told == []
 
 
 def test_a_process_that_is_told_of_the_place_waits_at_first_contact_too(

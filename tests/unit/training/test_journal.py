@@ -1,5 +1,7 @@
 """The journal holds each step once, however often a run was stopped."""
 
+from types import SimpleNamespace
+
 import torch
 
 from selfseg import storage
@@ -98,3 +100,29 @@ def test_of_lines_that_two_write_the_most_stay(tmp_path, monkeypatch):
     lines.flush()
     write_up(handed)
     assert [line["step"] for line in read_lines(run)] == list(range(5))
+
+
+def test_a_store_that_does_not_answer_is_asked_ever_more_seldom_until_it_does(
+    tmp_path, monkeypatch
+):
+    """To ask costs training seconds; a line is added every second."""
+    now, asked, away = [0.0], [], [True]
+    write = storage.write
+
+    def ask(url: str, data: bytes) -> None:
+        asked.append(now[0])
+        if away[0]:
+            raise storage.Unreachable(url)
+        write(url, data)
+
+    monkeypatch.setattr(storage, "write", ask)
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=lambda: now[0])
+    monkeypatch.setattr(journal, "time", clock)
+    lines = Journal(str(tmp_path), 0, 0)
+    for number in range(400):
+        now[0] += 1
+        away[0] = number < 200
+        lines.add(step(number), checkpoint_s=0.0)
+    assert asked[:4] == [1, 42, 123, 284]
+    assert asked[4:] == [305, 326, 347, 368, 389]
+    assert len(read_lines(str(tmp_path))) == 389
