@@ -36,6 +36,7 @@ from selfseg.training.commit import (
     PROGRESS,
     SETTINGS,
     WEIGHTS,
+    DamagedCheckpoint,
     commit,
     damages,
     read_verified,
@@ -164,11 +165,15 @@ def read_inference(url: str) -> Inference:
     """Read and verify what prediction needs of the checkpoint at `url`.
 
     Raises:
-        DamagedCheckpoint: a file is missing or is not what was committed.
+        DamagedCheckpoint: a file is missing or is not what was committed; names the run's newest
+            whole checkpoint, to take instead.
     """
-    files = read_verified(
-        url, lambda names: {AVERAGE if AVERAGE in names else WEIGHTS, PROGRESS, SETTINGS}
-    )
+    try:
+        files = read_verified(
+            url, lambda names: {AVERAGE if AVERAGE in names else WEIGHTS, PROGRESS, SETTINGS}
+        )
+    except DamagedCheckpoint as error:
+        raise DamagedCheckpoint(f"{error}; {_instead_of(url)}") from None
     try:
         record = RunRecord.parse(json.loads(files[SETTINGS]), origin=url)
         return Inference(
@@ -243,6 +248,13 @@ def resolve(url: str) -> str:
         raise UserError(f"{url}: this checkpoint was never finished: give its run's URL instead")
     what = "neither a run nor a checkpoint" if names else "nothing there"
     raise UserError(f"{url}: {what}: give the --run of `selfseg train`, or a folder below it")
+
+
+def _instead_of(url: str) -> str:
+    """Tell what to take where the checkpoint at `url` is damaged."""
+    run_url, inside, _ = url.rpartition("/checkpoints/")
+    whole = newest_whole(run_url)[0] if inside else None
+    return f"give {whole}, the newest whole one" if whole else "give another"
 
 
 def delete(url: str) -> None:

@@ -103,6 +103,19 @@ def test_a_run_stands_for_its_newest_committed_checkpoint(tmp_path):
     assert checkpoint.resolve(urls[0]) == urls[0]
 
 
+def test_prediction_from_a_damaged_checkpoint_names_the_one_to_take_instead(tmp_path):
+    urls = [checkpoint.save(str(tmp_path), state(step), RECORD) for step in (3, 5, 9)]
+    for url in urls[1:]:
+        Path(url, "method.safetensors").write_bytes(b"")
+    with pytest.raises(DamagedCheckpoint) as caught:
+        checkpoint.read_inference(checkpoint.resolve(str(tmp_path)))
+    damage = f"{urls[2]}: damaged: method.safetensors is not what was written"
+    assert str(caught.value) == f"{damage}; give {urls[0]}, the newest whole one"
+    Path(urls[0], "progress.json").unlink()
+    with pytest.raises(DamagedCheckpoint, match=f"{damage}; give another$"):
+        checkpoint.read_inference(urls[2])
+
+
 @pytest.mark.parametrize(
     ("found", "complaint"),
     [
