@@ -47,6 +47,11 @@ class LoopConfig(Config):
     """Torch threads of each worker; by default its share of the cores, less its loader's."""
 
 
+MOST_OVERFLOWS = 30
+"""Overflows of scaled gradients in a row that only lower the scale: each halves it, and it begins
+at 2^16. With one more, a gradient that is not finite is a fault as it is without a scale."""
+
+
 @dataclass(slots=True)
 class Progress:
     """Everything the loop itself must remember to resume exactly.
@@ -54,11 +59,13 @@ class Progress:
     step: steps taken, which is also the number of the next
     skipped: of these, the ones left out because a number was not finite
     recent: their numbers, of the last `LoopConfig.checkpoint_every` steps
+    overflows: how many of the last steps a scaler left out, in a row; begins anew in a resumed run
     """
 
     step: int = 0
     skipped: int = 0
     recent: tuple[int, ...] = ()
+    overflows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def train(
             worker.backward(objective.loss)
             rate = _rate(progress.step, method.phases, optim.of(player), config.steps)
             norm = _bound(wrapped[player], parameters, rate, optim.of(player), worker)
-        if worker.all_finite([objective.loss] if worker.scales_loss else [objective.loss, norm]):
+        if _may_step(progress, objective.loss, norm, worker):
             wrapped[player].step()
             fault = None
         else:
@@ -200,6 +207,21 @@ def _bound(
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)
     return worker.clip(optimiser, parameters, norm=settings.clip_norm, value=settings.clip_value)
+
+
+def _may_step(progress: Progress, loss: Tensor, norm: Tensor, worker: Worker) -> bool:
+    """Tell whether all is finite, or only a scaled gradient overflows: the scaler skips by itself.
+
+    The same on every worker.
+    """
+    if worker.all_finite([loss, norm]):
+        progress.overflows = 0
+        return True
+    tolerated = worker.scales_loss and progress.overflows < MOST_OVERFLOWS
+    if tolerated and worker.all_finite([loss]):
+        progress.overflows += 1
+        return True
+    return False
 
 
 def _require_gradients(parameters: list[nn.Parameter], *, needed: bool) -> None:

@@ -233,7 +233,7 @@ class Trainee:
         self._restore(saved)
         for number in range(saved.step, self.progress.step):
             self._method.prepare(number)
-        self.progress.recent = ()
+        self.progress.recent, self.progress.overflows = (), 0
         self._ladder.rollbacks.append((saved.step, self.progress.step))
         self._worker.gather("went back")
         if self._worker.rank == 0:

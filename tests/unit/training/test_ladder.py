@@ -1,17 +1,22 @@
 """Numbers that are not finite: what a run goes back to, and that it does so bit for bit."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Generator
+from torch.optim import SGD, Optimizer
 
+from selfseg.contracts import FramePairs, Objective
 from selfseg.errors import UserError
 from selfseg.training import checkpoint, session
 from selfseg.training.checkpoint import TrainingState
 from selfseg.training.journal import read_lines
 from selfseg.training.ladder import step_of
+from selfseg.training.loop import MOST_OVERFLOWS
 from selfseg.training.trainee import Plan
 from selfseg.training.worker import AcceleratedWorker
 from tests.toy import Game, Listener, toy_batches, toy_batches_until, toy_plan
@@ -141,3 +146,55 @@ def test_a_method_prepares_for_the_steps_that_are_not_taken_again(tmp_path):
     game = Game(poison=SPIKE)
     session.run(plan, game, toy_batches, worker=AcceleratedWorker(), audience=Listener())
     assert game.prepared == [*range(8), 4, 5, 6, 7, *range(8, 12)]
+
+
+class Overflowing(Game):
+    """Its loss is always finite; from a step on, its gradients are not."""
+
+    def __init__(self, *, first: int, stop: int) -> None:
+        super().__init__()
+        self.overflows: Sequence[int] = range(first, stop)
+
+    def objective(
+        self, player: str, batch: FramePairs, step: int, generator: Generator
+    ) -> Objective:
+        found = super().objective(player, batch, step, generator)
+        if step not in self.overflows:
+            return found
+        steep = sum((0 * p).sqrt().sum() for p in self.players[player].parameters())
+        return replace(found, loss=found.loss + steep)
+
+
+class Scaled(SGD):
+    """Skips what is not finite, as a loss scaler lets an optimiser do."""
+
+    def step(self, closure=None):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        if all(gradient is None or gradient.isfinite().all() for gradient in gradients):
+            return super().step(closure)
+        return None
+
+
+def run_scaled(plan: Plan, game: Game) -> None:
+    worker = AcceleratedWorker()
+    worker.scales_loss = True
+    optimisers: dict[str, Optimizer] = {
+        name: Scaled(player.parameters(), 0.1) for name, player in game.players.items()
+    }
+    session.run(plan, game, toy_batches, worker=worker, audience=Listener(), optimisers=optimisers)
+
+
+def test_gradients_that_overflow_at_every_step_of_a_scaler_are_a_fault_in_the_end(tmp_path):
+    plan = spiky_plan(tmp_path, steps=60, max_rollbacks=0)
+    begun, last = 5, 5 + MOST_OVERFLOWS + plan.loop.max_skipped
+    with pytest.raises(UserError, match=rf"^step {last}: .* the gradient, of finite terms, is not"):
+        run_scaled(plan, Overflowing(first=begun, stop=60))
+
+
+def test_as_many_as_a_scaler_needs_to_find_its_scale_are_none(tmp_path):
+    """Twice as many in a row as it may need, with one sound step between."""
+    plan = spiky_plan(tmp_path, steps=2 * MOST_OVERFLOWS + 1, max_skipped=0)
+    game = Overflowing(first=0, stop=plan.loop.steps)
+    game.overflows = [step for step in game.overflows if step != MOST_OVERFLOWS]
+    run_scaled(plan, game)
+    assert state(plan, plan.loop.steps).skipped == 0
