@@ -86,13 +86,15 @@ def _known_files(url: str) -> dict[str, Any]:
     """Return what a checkpoint's files were committed as.
 
     Raises:
-        DamagedCheckpoint: as `read_commit`.
-        UserError: one is none that this version writes.
+        DamagedCheckpoint: as `read_commit`; or one is none that this version writes, nor there.
+        UserError: one is there that this version does not write.
     """
     files = read_commit(url)["files"]
-    if strange := set(files) - FILES:
+    for strange in sorted(set(files) - FILES):
+        if not storage.exists(storage.join(url, strange)):
+            raise DamagedCheckpoint(f"{url}: damaged: {COMMIT} names {strange!r}")
         raise UserError(
-            f"{url}: written by a newer selfseg ({COMMIT} names {min(strange)!r}): use that one"
+            f"{url}: written by a newer selfseg ({COMMIT} names {strange!r}): use that one"
         )
     return files
 

@@ -16,7 +16,8 @@ import pytest
 
 from selfseg import storage
 from selfseg.data.reading import cache
-from selfseg.data.reading.cache import CacheFull, fetch, lease
+from selfseg.data.reading.cache import CacheFull, lease
+from tests.cached import fetch
 
 pytestmark = pytest.mark.distributed
 

@@ -17,12 +17,12 @@ from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import shard_url
 from selfseg.data.reading import loader
-from selfseg.data.reading.cache import fetch
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.following import Follower
 from selfseg.data.reading.loader import batches
 from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
+from tests.cached import fetch
 from tests.exact_collection import write_collection
 from tests.reading import samples_of
 from tests.synthetic import moving_disc

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from selfseg import storage
-from selfseg.data.reading.cache import fetch
 from selfseg.stores.s3_client import connect
+from tests.cached import fetch
 from tests.integration.broken_network import Proxy
 from tests.integration.s3_events import noting
 

@@ -92,10 +92,10 @@ def drop(sha256: str) -> None:
     (cache_folder() / sha256).unlink(missing_ok=True)
 
 
-def fetch(url: str, sha256: str, size: int | None = None) -> Path:
-    """Return a local copy of the object at `url`, downloaded by the first who asks.
+def lease(url: str, sha256: str, size: int | None = None) -> FileIO:
+    """Open a local copy of the object at `url`, downloaded by the first who asks.
 
-    Where there is a limit it may be evicted as soon as this returns; `lease` keeps it.
+    It is kept until the file is closed; where there is a limit, it may be evicted then.
 
     Args:
         url: the object.
@@ -107,12 +107,6 @@ def fetch(url: str, sha256: str, size: int | None = None) -> Path:
         CacheFull: the limit leaves no room for it.
         StorageError: the object cannot be read.
     """
-    with lease(url, sha256, size) as file:
-        return Path(file.name)
-
-
-def lease(url: str, sha256: str, size: int | None = None) -> FileIO:
-    """Open a local copy of the object, see `fetch`, that is kept until the file is closed."""
     return _lease(_Wanted(url, sha256, size, cache_folder()))
 
 

@@ -281,11 +281,24 @@ def test_a_run_of_a_newer_selfseg_is_refused_and_nothing_of_it_changes(tmp_path)
         told = json.loads(file.read_text())
         told["files"]["scaler.pt"] = told["files"]["progress.json"]
         file.write_text(json.dumps(told))
+        file.with_name("scaler.pt").write_bytes(b"")
     left = contents(tmp_path)
     newest = checkpoint.step_url(plan.run_url, 12)
     with pytest.raises(UserError, match=f"^{newest}: written by a newer selfseg .*'scaler.pt'"):
         run(plan)
     assert contents(tmp_path) == left
+
+
+def test_a_name_in_which_a_bit_has_turned_is_damage_and_not_of_a_newer_selfseg(tmp_path):
+    plan = toy_plan(tmp_path)
+    run(plan)
+    before = weights(plan)
+    newest = Path(checkpoint.step_url(plan.run_url, 12))
+    commit = newest / "COMMIT.json"
+    commit.write_text(commit.read_text().replace("progress.json", "prgress.json"))
+    (note, *_) = run(plan).notes()
+    assert note.startswith(f"{newest}: damaged: COMMIT.json names 'prgress.json'")
+    assert_bit_equal(weights(plan), before)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):

@@ -16,8 +16,9 @@ import pytest
 
 from selfseg import storage
 from selfseg.data.reading import cache
-from selfseg.data.reading.cache import CacheFull, Stopped, cache_folder, fetch, lease, lease_ahead
+from selfseg.data.reading.cache import CacheFull, Stopped, cache_folder, lease, lease_ahead
 from selfseg.errors import UsageError, UserError
+from tests.cached import fetch
 
 CONTENT = b"shard" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
