@@ -1,11 +1,12 @@
 """Checkpoints that are written while training goes on: a step waits for a copy, not for a store.
 
-While a store is away the checkpoint that was begun waits for it; those that become due meanwhile
-are left out, for a later one says more. The last of a run is never left out.
+While a store is away, or silent, the checkpoint that was begun waits for it; those that become due
+meanwhile are left out, for a later one says more. The last of a run is never left out.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,10 @@ from torch import Tensor
 
 from selfseg import storage
 from selfseg.training.checkpoint import TrainingState
+
+SLOWEST_S = 60.0
+"""That training waits for a checkpoint to be written, counted from when that began. A store that
+takes requests and does not answer them is known to be away only after several minutes."""
 
 
 class Saver:
@@ -23,6 +28,7 @@ class Saver:
         self._write = write
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._begun = 0.0
 
     def begin(self, state: TrainingState, lines: Sequence[str] = (), *, must: bool = True) -> bool:
         """Copy `state` and go on; what failed of the checkpoint before is raised here.
@@ -30,14 +36,16 @@ class Saver:
         Args:
             state: the run's.
             lines: of the workers' journals, to be written before it.
-            must: wait for the checkpoint before even where that waits for a store that is away.
+            must: wait for the checkpoint before even where that waits for a store that is away, or
+                takes longer than `SLOWEST_S`.
 
         Returns:
             Whether a checkpoint was begun; not, when it was left out.
         """
-        if not must and self._pending and not self._pending.done() and storage.is_waiting():
+        if not must and self._pending and not self._done(self._pending):
             return False
         self.finish()
+        self._begun = time.monotonic()
         self._pending = self._thread.submit(self._write, _copied(state), lines)
         return True
 
@@ -50,6 +58,11 @@ class Saver:
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
+
+    def _done(self, pending: Future[None]) -> bool:
+        """Wait while that promises something; tell whether the checkpoint is written."""
+        left_s = 0.0 if storage.is_waiting() else self._begun + SLOWEST_S - time.monotonic()
+        return pending in wait([pending], max(0.0, left_s)).done
 
     def close(self) -> None:
         """Finish, and end the thread."""

@@ -165,7 +165,9 @@ class Trainee:
         # Nothing comes after it, or it is one to keep.
         must = step == self._stop or step in self._ladder.kept or self._worker.leaving
         if self._worker.rank == 0 and not self._saver.begin(self._snapshot(), lines, must=must):
-            self.note(f"step {step}: no checkpoint while the store is away; training goes on")
+            self.note(
+                f"step {step}: no checkpoint while the store is away or slow; training goes on"
+            )
 
     def must_leave(self) -> bool:
         """Tell whether to save and end now; the same on every worker."""

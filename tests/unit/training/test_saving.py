@@ -1,12 +1,14 @@
 """Checkpoints are written beside training: of a copy, one after another, and none is lost."""
 
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 import torch
 
 from selfseg.errors import UserError
+from selfseg.training import saving
 from selfseg.training.checkpoint import TrainingState
 from selfseg.training.saving import Saver
 
@@ -99,3 +101,27 @@ def test_while_a_store_is_away_a_checkpoint_is_left_out_unless_it_must_be(must, 
     store_is_back.set()
     saver.close()
     assert steps == ([1, 2] if must else [1])
+
+
+def test_a_checkpoint_that_takes_too_long_holds_training_up_once(monkeypatch):
+    """A store that is silent is not known to be away yet."""
+    monkeypatch.setattr(saving, "SLOWEST_S", 0.3)
+    answer, steps = threading.Event(), []
+
+    def write(saved: TrainingState, lines: Sequence[str]) -> None:
+        assert not lines
+        assert answer.wait(PATIENCE_S)
+        steps.append(saved.step)
+
+    saver, began = Saver(write), time.monotonic()
+    assert saver.begin(state(1, torch.zeros(1)))
+    waited = []
+    for step in (2, 3):
+        assert not saver.begin(state(step, torch.zeros(1)), must=False)
+        waited.append(time.monotonic() - began)
+    assert 0.3 <= waited[0] <= waited[1] < waited[0] + 0.2
+    answer.set()
+    saver.finish()
+    assert saver.begin(state(4, torch.zeros(1)), must=False)
+    saver.close()
+    assert steps == [1, 4]
