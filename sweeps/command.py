@@ -9,6 +9,7 @@ go on from their newest checkpoints, and those that failed are tried again.
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -36,7 +37,7 @@ from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.ran import Ran
 from selfseg.sweep.results import Failure, as_csv, as_parquet, read_results
 from selfseg.sweep.scoring import Ground, check
-from selfseg.training import wandb_log
+from selfseg.training import attempts, wandb_log
 
 TABLE, NUMBERS = "results.csv", "results.parquet"
 """The same rows: to be looked at, and to be computed with."""
@@ -72,11 +73,13 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
         return
     storage.probe(output)
     pin(collection, output)
+    began = time.time()
+    attempts.take_over(output, began)
     tabulated = partial(tabulate, sweep, trials, collection.manifest, output, args.set)
     try:
         ran = run(
             trials,
-            work_of(sweep, args, collection, ground),
+            work_of(sweep, args, collection, ground, began),
             halving=halving,
             at_once=slots(args.workers),
             retries=args.retries,
@@ -94,8 +97,11 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     account(ran, output, len(trials))
 
 
-def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, ground: Ground) -> Work:
-    """Return what is done in a trial."""
+def work_of(
+    sweep: Sweep, args: argparse.Namespace, collection: Collection, ground: Ground, began: float
+) -> Work:
+    """Return what is done in a trial, by the command that began then."""
+    output = anywhere(args.output)
     return experiment(
         state_of(collection),
         ground,
@@ -103,7 +109,8 @@ def work_of(sweep: Sweep, args: argparse.Namespace, collection: Collection, grou
         beside=neighbours(args.workers),
         command=shlex.join(["python", *sys.argv]),
         wandb=args.wandb,
-        group=group_of(sweep, anywhere(args.output)),
+        held=partial(attempts.check_held, output, began),
+        group=group_of(sweep, output),
     )
 
 

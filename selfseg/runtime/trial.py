@@ -88,6 +88,7 @@ def experiment(
     workers: int,
     beside: int,
     command: str,
+    held: Callable[[], None] = lambda: None,
     wandb: WandbMode | None = None,
     group: str | None = None,
 ) -> Work:
@@ -99,11 +100,13 @@ def experiment(
         workers: processes that train a trial.
         beside: trials that share the machine.
         command: what the user typed.
+        held: called before a trial trains; raises where another command has the sweep by now.
         wandb: whether curves go to Weights & Biases as well.
         group: of all trials there.
     """
 
     def train(trial: Trial, step: int) -> None:
+        held()
         ray_train.train(
             trial.config,
             collection_url=collection_url,

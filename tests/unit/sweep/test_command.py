@@ -40,7 +40,7 @@ def test_all_trials_go_to_weights_and_biases_as_one_group_where_that_is_asked_fo
     told = ["--collection", "videos", "--output", f"{tmp_path}/", *options]
     args = command.build_parser(toy).parse_args(told)
     videos: Any = Videos()
-    work = command.work_of(SWEEP, args, videos, Ground())
+    work = command.work_of(SWEEP, args, videos, Ground(), 0.0)
     for trial in trials_of(tmp_path):
         work.train(trial, STEPS)
     assert len({how["run_url"] for how in asked}) == 6

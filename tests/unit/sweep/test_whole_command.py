@@ -1,6 +1,7 @@
 """A sweep's command from its options to its report; only Ray, training and scores are pretended."""
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from selfseg.data.reading.collection import Collection
-from selfseg.errors import UsageError
+from selfseg.errors import UsageError, UserError
 from selfseg.prediction.benchmarks import Benchmark
 from selfseg.runtime import ray_train
 from selfseg.runtime import trial as trials_work
@@ -19,7 +20,7 @@ from selfseg.runtime.trial import Work, take
 from selfseg.sweep.choice import read_chosen
 from selfseg.sweep.plan import Halving, Trial
 from selfseg.sweep.ran import Ran
-from selfseg.training import checkpoint, run_folder
+from selfseg.training import attempts, checkpoint, run_folder
 from selfseg.training.checkpoint import TrainingState
 from tests.exact_collection import write_collection
 from tests.synthetic import Scene, moving_disc
@@ -180,6 +181,22 @@ def test_an_interrupt_leaves_the_table_and_the_report_of_what_there_is(sweep):
     assert [row.count(",finished,") for row in rows] == [0, 1, 1, 0, 0, 0, 0]
     text = (sweep.output / "report.html").read_text()
     assert "No cell is chosen before all trials are over" in text
+
+
+def test_a_second_command_takes_the_sweep_over_and_the_first_trains_no_more(sweep, monkeypatch):
+    train = ray_train.train
+
+    def taken_over(config: Any, **how: Any) -> None:
+        train(config, **how)
+        attempts.take_over(str(sweep.output), time.time() + 1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_train, "train", taken_over)
+        with pytest.raises(UserError, match=r"sweep: another command has taken over this run"):
+            sweep()
+    assert len(sweep.trained) == 1
+    sweep()
+    assert len(sweep.trained) == len(CELLS)
 
 
 def test_what_cannot_be_scored_is_said_before_anything_trains(sweep, monkeypatch):
