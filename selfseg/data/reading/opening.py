@@ -37,9 +37,9 @@ class OpenShards:
         self._begin()
 
     def _begin(self) -> None:
-        self._open: dict[int, Shard] = {}  # the one used last stands last
+        self._copies: dict[int, Shard] = {}  # the one used last stands last
         self._lock = Lock()
-        self._afar = lru_cache(OPEN_SHARDS)(self._open_in_place)
+        self._in_place = lru_cache(OPEN_SHARDS)(self._open_in_place)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Leave open files behind."""
@@ -62,8 +62,9 @@ class OpenShards:
             DamagedObject: it, or its index, is damaged.
             StorageError: it cannot be read.
         """
-        here = whole or not self._fetches or cache.holds(self._entries[number].sha256)
-        return self._kept(number) if here else self._afar(number)
+        if self._fetches and (whole or cache.holds(self._entries[number].sha256)):
+            return self._fetched(number)
+        return self._in_place(number)
 
     def renews(self, number: int, shard: Shard) -> bool:
         """Close what `open` returned if it is a copy of a remote shard; tell whether it was.
@@ -76,8 +77,8 @@ class OpenShards:
         if not shard.removed():  # else another process found it damaged: what it fetched stays
             cache.drop(self._entries[number].sha256)
         with self._lock:
-            if self._open.get(number) is shard:
-                del self._open[number]
+            if self._copies.get(number) is shard:
+                del self._copies[number]
         return True
 
     def index(self, number: int) -> list[IndexEntry]:
@@ -90,22 +91,22 @@ class OpenShards:
         entry = self._entries[number]
         return parse_index(verified(index_url(self._url, entry.name), entry.index_sha256))
 
-    def _kept(self, number: int) -> Shard:
+    def _fetched(self, number: int) -> Shard:
         with self._lock:
-            if shard := self._open.pop(number, None):
-                self._open[number] = shard
+            if shard := self._copies.pop(number, None):
+                self._copies[number] = shard
                 return shard
-        shard = self._fetched(number) if self._fetches else self._open_in_place(number)
+        shard = self._open_copy(number)
         with self._lock:
-            self._open[number] = shard
-            if self._fetches:  # what was evicted takes room until it is closed
-                for evicted in [key for key, each in self._open.items() if each.removed()]:
-                    del self._open[evicted]
-            while len(self._open) > (OPEN_FETCHED_SHARDS if self._fetches else OPEN_SHARDS):
-                del self._open[next(iter(self._open))]
+            self._copies[number] = shard
+            # What was evicted takes room until it is closed.
+            for evicted in [key for key, each in self._copies.items() if each.removed()]:
+                del self._copies[evicted]
+            while len(self._copies) > OPEN_FETCHED_SHARDS:
+                del self._copies[next(iter(self._copies))]
         return shard
 
-    def _fetched(self, number: int) -> Shard:
+    def _open_copy(self, number: int) -> Shard:
         entry = self._entries[number]
         # The index first: who waited for its room with a shard in hand would keep others waiting.
         entries = self.index(number)
