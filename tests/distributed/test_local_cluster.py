@@ -2,7 +2,6 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -73,7 +72,8 @@ def test_two_nodes_serve_who_has_the_token_on_this_machine_alone_and_end_with_th
         (metrics,) = json.loads(token.with_name(DISCOVERY).read_text())
         assert {target.rpartition(":")[0] for target in metrics["targets"]} == {"127.0.0.1"}
 
-        script.send_signal(signal.SIGINT)
+        # As Ctrl-C does, which is ignored by what a shell has started in its background.
+        script.terminate()
         assert script.wait(ENDED_WITHIN_S) == 0
         _, alive = psutil.wait_procs(nodes, ENDED_WITHIN_S)
         assert alive == []
