@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from selfseg.sweep.growing import moments
 from selfseg.sweep.pinned import pin, pinned, state_of
 from selfseg.sweep.plan import Halving, Size, Sweep, Trial, plan
 from selfseg.sweep.ran import Ran
-from selfseg.sweep.results import Failure, as_csv, as_parquet, read_results
+from selfseg.sweep.results import Failure, Result, as_csv, as_parquet, read_results
 from selfseg.sweep.scoring import Ground, check
 from selfseg.training import attempts, wandb_log
 
@@ -75,7 +75,14 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
     pin(collection, output)
     began = time.time()
     attempts.take_over(output, began)
-    tabulated = partial(tabulate, sweep, trials, collection.manifest, output, args.set)
+    tabulated = partial(
+        tabulate,
+        sweep,
+        trials,
+        manifest=collection.manifest,
+        output=output,
+        changes=args.set,
+    )
     try:
         ran = run(
             trials,
@@ -86,13 +93,14 @@ def perform(sweep: Sweep, args: argparse.Namespace) -> None:
             console=page(),
         )
     except KeyboardInterrupt:
-        print(tabulated())
+        print(tabulated(read_results(trials)))
         raise
+    results = read_results(trials)
     # Also where the test part cannot be scored, what was trained for is there.
-    tabulated(failures=ran.failures)
-    chosen = chosen_of(trials, ran.failures, ground, args)
-    report = tabulated(failures=ran.failures, chosen=chosen)
-    show(sweep, trials, chosen)
+    tabulated(results, failures=ran.failures)
+    chosen = chosen_of(trials, results, ran.failures, ground, args)
+    report = tabulated(results, failures=ran.failures, chosen=chosen)
+    show(sweep, trials, results, chosen)
     print(report)
     account(ran, output, len(trials))
 
@@ -121,6 +129,7 @@ def group_of(sweep: Sweep, output: str) -> str:
 
 def chosen_of(
     trials: Sequence[Trial],
+    results: Mapping[str, Result],
     failures: Sequence[Failure],
     ground: Ground,
     args: argparse.Namespace,
@@ -129,7 +138,7 @@ def chosen_of(
 
     What failed may be better once it is tried again, and the test part is looked at once.
     """
-    own = choose(trials, read_results(trials))
+    own = choose(trials, results)
     if not own or failures or args.trials is not None:
         return None
     score = partial(score_test, ground=ground, measure=own[0].measure, workers=args.workers)
@@ -139,15 +148,15 @@ def chosen_of(
 def tabulate(
     sweep: Sweep,
     trials: Sequence[Trial],
+    results: Mapping[str, Result],
+    *,
     manifest: Manifest,
     output: str,
     changes: Sequence[str],
-    *,
     failures: Sequence[Failure] = (),
     chosen: Chosen | None = None,
 ) -> str:
     """Write the tables and the report of what there is by now; return the report's URL."""
-    results = read_results(trials)
     storage.write(storage.join(output, TABLE), as_csv(trials, results, failures).encode())
     storage.write(storage.join(output, NUMBERS), as_parquet(trials, results, failures))
     found = moments(trials, results, manifest) if sweep.continual else []
@@ -166,9 +175,14 @@ def tabulate(
     )
 
 
-def show(sweep: Sweep, trials: Sequence[Trial], chosen: Chosen | None) -> None:
+def show(
+    sweep: Sweep,
+    trials: Sequence[Trial],
+    results: Mapping[str, Result],
+    chosen: Chosen | None,
+) -> None:
     """Print our table, and what was chosen."""
-    page().print(as_table(sweep, compared(sweep, trials, read_results(trials))))
+    page().print(as_table(sweep, compared(sweep, trials, results)))
     if chosen is not None:
         name = sweep.measure.name
         scores = ", ".join(f"{record[name]:.3f}" for record in chosen.records)

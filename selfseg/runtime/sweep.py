@@ -46,21 +46,18 @@ def slots(workers: int) -> int:
     Raises:
         UsageError: not even one.
     """
-    found = _fit(ray.cluster_resources(), workers)
-    if not found:
-        raise UsageError(f"--workers {workers}: the cluster has no room for a trial of so many")
-    return found
+    return int(ray.cluster_resources()[_devices(workers)]) // workers
 
 
 def neighbours(workers: int) -> int:
     """Return how many trials share a machine of the connected cluster, at most."""
+    devices = _devices(workers)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return max(1, *(_fit(resources, workers) for resources in nodes))
+    return max(1, *(int(resources.get(devices, 0)) // workers for resources in nodes))
 
 
-def _fit(resources: Mapping[str, float], workers: int) -> int:
-    kind = "GPU" if gpus_for(workers) else "CPU"
-    return int(resources.get(kind, 0)) // workers
+def _devices(workers: int) -> str:
+    return "GPU" if gpus_for(workers) else "CPU"
 
 
 def rungs(scheduler: str, halving: Halving) -> Halving:

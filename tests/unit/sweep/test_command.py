@@ -11,7 +11,7 @@ from selfseg.runtime import ray_train
 from selfseg.runtime.trial import Work, take
 from selfseg.sweep.choice import Chosen
 from selfseg.sweep.plan import Cell, Halving, Measure, Size, Sweep, plan
-from selfseg.sweep.results import Failure
+from selfseg.sweep.results import Failure, read_results
 from selfseg.sweep.scoring import Ground
 from tests.unit.sweep.toy_sweep import STEPS, SWEEP, trials_of
 
@@ -66,7 +66,8 @@ class Scored:
         self._args = command.build_parser(toy).parse_args(told)
 
     def choose(self, failures: list[Failure]) -> Chosen | None:
-        return command.chosen_of(self.trials, failures, Ground(), self._args)
+        results = read_results(self.trials)
+        return command.chosen_of(self.trials, results, failures, Ground(), self._args)
 
     def _tested(self, url: str, *, measure: Measure, **options: object) -> list[dict[str, Any]]:
         del url, options
