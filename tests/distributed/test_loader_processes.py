@@ -20,6 +20,7 @@ from selfseg.data.reading import loader
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.following import Follower
 from selfseg.data.reading.loader import batches
+from selfseg.data.reading.passing import SLOTS
 from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
 from tests.cached import fetch
@@ -81,6 +82,25 @@ def read_as_worker(url: str, rank: int, world_size: int) -> list[list[str]]:
 @pytest.mark.parametrize("loader_processes", [1, 3])
 def test_any_number_of_loader_processes_gives_the_same_batches(url, whole, loader_processes):
     assert samples_of(read(url, loader_processes)) == whole
+
+
+def test_batches_that_are_kept_are_never_written_over(url):
+    config = CONFIG.override({"loader_processes": 2})
+    reading = batches(Collection.open(url), config, seed=5, step=0, rank=0, world_size=1)
+    alone = batches(
+        Collection.open(url),
+        config.override({"loader_processes": 0}),
+        seed=5,
+        step=0,
+        rank=0,
+        world_size=1,
+    )
+    kept = list(islice(reading, 3 * 2 * SLOTS))
+    reading.close()
+    for batch, expected in zip(kept, alone, strict=False):
+        assert batch.keys == expected.keys
+        assert torch.equal(batch.image, expected.image)
+        assert torch.equal(batch.flow, expected.flow)
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 4])

@@ -24,10 +24,13 @@ class NotOfferedError(NotImplementedError):
 
 
 class Batch(NamedTuple):
-    """Keys, and what is held under them: JPEG files, or frames as one tensor [b h w 3], uint8."""
+    """Keys, and what is held under them.
+
+    contents: JPEG files, as bytes or tensors of bytes; or frames as one tensor [b h w 3], uint8
+    """
 
     keys: Sequence[str]
-    contents: "Sequence[bytes] | torch.Tensor"
+    contents: "Sequence[bytes] | Sequence[torch.Tensor] | torch.Tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,6 @@ def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     frame = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert frame is not None
     return np.asarray(frame, np.uint8)
-
-
-def unchanged(batch: Batch) -> Batch:
-    """Return what a process has prepared as it is; torch would look at every byte otherwise."""
-    return batch
 
 
 def begin(_process: int) -> None:

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from data_bench.reading import (
     BATCH,
     SEED,
@@ -17,9 +18,8 @@ from data_bench.reading import (
     Reading,
     begin,
     to_batch,
-    unchanged,
 )
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from selfseg.data.format.catalogue import Stretch, stretches
 from selfseg.data.format.index import IndexEntry, dump_index, index_tar
@@ -36,6 +36,7 @@ from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.writing import publish_catalogue
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.order import Order
+from selfseg.data.reading.passing import prepared
 from selfseg.data.reading.prefetch import prefetching
 from selfseg.data.reading.selection import DataConfig
 
@@ -76,18 +77,14 @@ def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
     if reading.place.startswith("s3://"):
         os.environ["SELFSEG_CACHE"] = reading.cache
     steps, first = Steps(reading), state or 0
-    loader = DataLoader(
-        steps,
-        batch_size=None,
-        sampler=range(first, LAST_STEP),
-        num_workers=reading.processes,
-        collate_fn=unchanged,  # pyright: ignore[reportArgumentType] # it gets whole batches
-        worker_init_fn=begin,
-    )
     prefetcher = prefetching(steps.collection, steps.ordinals, first, STEPS_AHEAD)
-    prepared = iter(loader)  # before there are threads: its processes are forks
+    numbers = range(first, LAST_STEP)
+    if reading.processes:  # forks, so before there are threads
+        upcoming = prepared(steps, numbers, reading.processes, begin=begin)
+    else:
+        upcoming = (steps[number] for number in numbers)
     with prefetcher as reached:
-        for number, batch in enumerate(prepared, first):
+        for number, batch in enumerate(upcoming, first):
             reached(number + 1)
             yield batch
 
@@ -114,7 +111,13 @@ class Steps(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """Read one batch."""
         samples = [_read(self.collection, ordinal) for ordinal in self.ordinals(step)]
-        return to_batch(samples, decoded=self.reading.decoded)
+        batch = to_batch(samples, decoded=self.reading.decoded)
+        if not self.reading.processes or self.reading.decoded:
+            return batch
+        # As tensors, which go through shared memory.
+        files = [data for _, data in samples]
+        joined = torch.frombuffer(bytearray().join(files), dtype=torch.uint8)
+        return Batch(batch.keys, torch.split(joined, [len(data) for data in files]))
 
 
 def order_of(collection: Collection) -> Order:

@@ -9,14 +9,13 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from selfseg import storage
 from selfseg.contracts import FramePairs
@@ -28,6 +27,7 @@ from selfseg.data.reading.course import Segment, segment_after, segments
 from selfseg.data.reading.following import Follower, Move
 from selfseg.data.reading.order import Sample, share_of
 from selfseg.data.reading.pairs import to_batch
+from selfseg.data.reading.passing import prepared
 from selfseg.data.reading.prefetch import prefetching
 from selfseg.data.reading.quarantine import Quarantine
 from selfseg.data.reading.selection import DataConfig
@@ -214,37 +214,18 @@ def _stream(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]
     prefetcher = prefetching(
         dataset.collection, dataset.ordinals, step, dataset.asked.config.prefetch_steps
     )
-    with closing(_prepared(dataset, step)) as prepared, prefetcher as reached:
-        for number, batch in enumerate(prepared, step):
+    with closing(_prepared(dataset, step)) as upcoming, prefetcher as reached:
+        for number, batch in enumerate(upcoming, step):
             reached(number + 1)
             yield batch
 
 
 def _prepared(dataset: _Batches, step: int) -> Generator["FramePairs | UserError"]:
-    processes = dataset.asked.config.loader_processes
-    if not processes:
-        for number in itertools.count(step):
-            yield dataset[number]
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=range(step, LAST_STEP),
-        num_workers=processes,
-        multiprocessing_context=server.context(),
-        worker_init_fn=partial(_begin, dict(os.environ)),
-        # The loader draws a seed that nothing here uses; it must not come from the generator
-        # whose state a resumed run restores.
-        generator=torch.Generator(),
-    )
-    prepared = iter(loader)
-    # Taking over a batch is a conversation with the process that made it, several ms if that is
-    # busy with the next; a thread holds it while the model computes.
-    with ThreadPoolExecutor(1) as taker:
-        upcoming = taker.submit(next, prepared)
-        while True:
-            batch = upcoming.result()
-            upcoming = taker.submit(next, prepared)
-            yield batch
+    if processes := dataset.asked.config.loader_processes:
+        begin = partial(_begin, dict(os.environ))
+        steps = range(step, LAST_STEP)
+        return prepared(dataset, steps, processes, begin=begin, context=server.context())
+    return (dataset[number] for number in itertools.count(step))
 
 
 def _checked(batch: FramePairs | UserError) -> FramePairs:
