@@ -11,12 +11,13 @@ from hashlib import blake2b
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt64
+from numpy.random import Philox
 
 
 def words(count: int, *names: int | str) -> UInt64[np.ndarray, " count"]:
     """Draw `count` 64-bit words from the stream called `names`."""
     digest = blake2b(json.dumps(names).encode(), digest_size=16).digest()
-    return np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
+    return Philox(key=int.from_bytes(digest, "little")).random_raw(count)
 
 
 def uniforms(count: int, *names: int | str) -> Float64[np.ndarray, " count"]:

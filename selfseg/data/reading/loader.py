@@ -3,6 +3,7 @@
 torch's DataLoader is the engine; what is read when, `selfseg.data.reading.order` decides alone.
 """
 
+import gc
 import itertools
 import multiprocessing
 import os
@@ -239,6 +240,7 @@ def _begin(environment: Mapping[str, str], _process: int) -> None:
     os.environ.clear()
     os.environ.update(environment)
     storage.expect_answers()  # the worker has opened the collection
+    gc.freeze()  # to look for garbage in what the server has imported would copy its memory
     # torch takes the server for the parent. Server and child would keep each other alive for
     # ever after the worker was killed.
     threading.Thread(target=_end_with_parent, daemon=True).start()
