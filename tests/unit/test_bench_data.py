@@ -41,10 +41,11 @@ def test_frames_differ_and_are_of_the_size_that_is_told(frames):
     assert decode_image(files[0]).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_an_epoch_of_our_own_shards_holds_every_frame_once(frames, place):
-    reading = Reading(str(place), "", checked=True)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_epoch_of_our_own_shards_holds_every_frame_once(frames, place, processes):
+    reading = Reading(str(place), "", checked=True, processes=processes)
     read = {
-        key: data
+        key: data if isinstance(data, bytes) else data.numpy().tobytes()
         for batch in islice(selfseg_shards.batches(reading), 3)
         for key, data in zip(batch.keys, batch.contents, strict=True)
     }
