@@ -79,10 +79,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The newest state of a collection."""
+    """The newest state of a collection.
+
+    published: whether `LATEST` names it; else it is the first, and what wrote it was killed then
+    """
 
     id: str
     manifest: Manifest
+    published: bool = True
 
 
 def ingest(job: Job, console: Console) -> Outcome:
@@ -110,6 +114,8 @@ def ingest(job: Job, console: Console) -> Outcome:
     videos, skipped = (
         _missing(standing, given, unreadable, job) if standing else (given, unreadable)
     )
+    if standing and not standing.published:
+        commit(job.output, standing.manifest)
     if standing and not (videos or skipped):
         return _nothing_new(standing, given, job)
     plan = Spooling(job.output, job.settings, job.stretch_frames, workers)
@@ -153,8 +159,8 @@ def _standing(job: Job) -> _Standing | None:
     """Return what the output holds already; see that it can be added to, if that is asked for."""
     newest = newest_id(job.output)
     if newest is None:
-        if manifest_ids(job.output):
-            raise no_collection(job.output)
+        if ids := manifest_ids(job.output):
+            return _unpublished(ids, job)
         if job.append:
             raise UsageError(
                 f"{job.output}: no collection here that could grow; leave out --append"
@@ -164,6 +170,20 @@ def _standing(job: Job) -> _Standing | None:
     if job.append:
         require_alike(manifest, job.settings, job.shard_bytes, url=job.output)
     return _Standing(newest, manifest)
+
+
+def _unpublished(ids: list[str], job: Job) -> _Standing:
+    """Return the only manifest that an output without `LATEST` holds, unless it may be another's.
+
+    The command that wrote it, all it names before, may be repeated; see `_require_same`.
+    """
+    if job.append or len(ids) > 1:
+        raise no_collection(job.output)
+    manifest = load_manifest(job.output, ids[0])
+    # One that grew is not the first; one of an older version would be published as another.
+    if manifest.parent or manifest.id != ids[0]:
+        raise no_collection(job.output)
+    return _Standing(ids[0], manifest, published=False)
 
 
 def _missing(

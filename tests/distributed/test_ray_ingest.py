@@ -113,6 +113,27 @@ def test_a_killed_driver_changes_no_byte_and_what_was_spooled_is_kept(
     assert contents(tmp_path) == undisturbed
 
 
+def test_a_driver_killed_between_its_manifest_and_the_pointer_to_it_changes_no_byte(
+    cluster, videos, undisturbed, tmp_path
+):
+    program = (
+        "import os, signal; from selfseg.data.format import manifest; "
+        "manifest.point_to = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
+        "from tests.distributed.ray_ingest import main; main()"
+    )
+    command = [sys.executable, "-c", program, str(videos), str(tmp_path), "32"]
+    killed = subprocess.run(command, cwd=ROOT, env=environment_without_ray(), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [
+        name for name in undisturbed if name.startswith("manifest-")
+    ]
+    assert list(tmp_path.glob("spool/*.json"))
+    shards = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/*")}
+    ingest(job(videos, str(tmp_path), 32), QUIET)
+    assert contents(tmp_path) == undisturbed
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
 @pytest.mark.slow
 def test_a_lost_node_changes_no_byte(undisturbed, videos, tmp_path):
     command = [sys.executable, "-m", "tests.distributed.ray_ingest", str(videos), str(tmp_path)]

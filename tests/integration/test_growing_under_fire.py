@@ -59,6 +59,16 @@ def test_of_two_who_add_at_the_same_time_one_wins_and_the_other_is_told_and_repe
     assert everything(url) == everything(str(tmp_path / "alone"))
 
 
+def test_of_two_who_add_the_same_at_the_same_time_neither_fails(url):
+    one, other = uploaded(url, CAT), uploaded(url, CAT)
+    commit(url, one)
+    commit(url, other)
+    assert newest_id(url) == one.id == other.id
+    commit(url, uploaded(url, DOG))
+    with pytest.raises(UsageError, match="grew meanwhile by another command"):
+        commit(url, other)
+
+
 @pytest.mark.parametrize("read_before", [0, 1, 3])
 def test_who_reads_does_not_notice_that_videos_are_added(url, read_before):
     def reading(collection: Collection):

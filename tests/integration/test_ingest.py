@@ -253,14 +253,35 @@ def test_an_output_that_holds_something_else_is_refused(tmp_path, videos, refuse
 
 def test_an_output_that_has_lost_its_pointer_is_refused(tmp_path, videos, refused):
     output = tmp_path / "c"
+    given = (videos, "--output", output, *SMALL)
     write_collection(str(output), {"swan": moving_disc(3)})
     (output / "LATEST").unlink()
     there = storage.listing(str(output))
-    for options in ((), ("--append",)):
-        code, line = refused(videos, "--output", output, *SMALL, *options)
-        assert code == 1
-        assert f"{output}: holds manifests, but no LATEST" in line
+    # The only state may be one that the same command was about to publish; this is another.
+    code, line = refused(*given)
+    assert (code, "holds a collection that differs in height, " in line) == (2, True)
+    code, line = refused(*given, "--append")
+    assert code == 1
+    assert f"{output}: holds manifests, but no LATEST" in line
     assert storage.listing(str(output)) == there
+
+
+def test_an_output_that_has_lost_its_pointer_to_one_of_several_states_is_refused(
+    tmp_path, videos, refused
+):
+    given = (videos / "still.avi", "--output", tmp_path / "c")
+    first = written(*given)
+    second = written(videos / "east.mp4", *given[1:], "--append")
+    (tmp_path / "c" / "LATEST").unlink()
+    there = storage.listing(str(tmp_path / "c"))
+    for gone in (None, first):  # the one that is left without the first grew from it
+        if gone:
+            Path(manifest_url(str(tmp_path / "c"), gone.id)).unlink()
+        code, line = refused(*given, *SMALL)
+        assert code == 1
+        assert "holds manifests, but no LATEST" in line
+    assert second.id in "".join(there)
+    assert not (tmp_path / "c" / "LATEST").exists()
 
 
 def test_an_output_that_holds_another_collection_is_refused(tmp_path, videos, refused):

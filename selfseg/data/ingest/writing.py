@@ -113,7 +113,7 @@ def assemble(pieces: Iterable[Piece], file: BinaryIO) -> None:
 
 
 def commit(collection: str, manifest: Manifest) -> None:
-    """Publish a collection's first manifest, or its next.
+    """Publish a collection's first manifest, or its next; the same command may have done so.
 
     Raises:
         UsageError: someone else published another manifest here in the meantime.
@@ -123,6 +123,8 @@ def commit(collection: str, manifest: Manifest) -> None:
     try:
         commit_manifest(collection, manifest, expected=manifest.parent)
     except storage.Conflict:
+        if newest_id(collection) == manifest.id:
+            return
         raise UsageError(
             f"{collection}: grew meanwhile by another command; repeat this one"
             if manifest.parent
