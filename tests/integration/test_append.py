@@ -1,22 +1,32 @@
 """`tools/shard_videos.py --append`, on an embedded Ray, into folders and a real S3 server."""
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from selfseg import storage
+from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import Manifest, load_manifest, newest_id
 from selfseg.data.format.schema import IMAGE
 from selfseg.data.reading.collection import Collection
+from selfseg.data.reading.loader import batches
+from selfseg.data.reading.selection import DataConfig
 from selfseg.runtime import ingest
+from tests.reading import samples_of
 from tests.synthetic import moving_disc, write_masks, write_video
 from tools.shard_videos import main
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("cluster")]
 
+ROOT = Path(__file__).parents[2]
 SMALL = ("--height", "32", "--gaps", "1,2")
+TINY = DataConfig(height=24, width=32, batch_size=4, gaps=(1,), loader_processes=0)
 SCENES = {
     "east": moving_disc(9, velocity=(2, 0), start=(12, 24), seed=1),
     "south": moving_disc(5, velocity=(0, 2), start=(32, 12), seed=2),
@@ -161,6 +171,66 @@ def test_a_collection_in_a_bucket_grows_twice_and_every_state_can_be_read(
         opened = Collection.open(f"{bucket}@{each.id[:8]}")
         assert len(opened.videos) == num_videos
         assert all(opened.record(n).read(IMAGE) for n in range(len(opened)))
+
+
+def at_once(meeting: Path, url: str, given: list[Path]) -> list[subprocess.Popen[str]]:
+    """Begin to add each of some videos by a process of its own; all publish at the same time."""
+    meeting.mkdir()
+    program = [sys.executable, "-m", "tests.integration.append_at_once", meeting, str(len(given))]
+    return [
+        subprocess.Popen(
+            [*program, path, "--append", "--output", url, *SMALL, "--workers", "1"],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for path in given
+    ]
+
+
+def test_of_two_commands_that_add_at_once_one_wins_and_the_other_goes_on_when_repeated(
+    place, videos, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    url, names = f"{place}/c", ("south", "still")
+    first = written(url, videos["east"])
+
+    def reading() -> Iterator[FramePairs]:
+        return batches(Collection.open(url), TINY, seed=5, step=0, rank=0, world_size=1)
+
+    undisturbed, stream = samples_of(islice(reading(), 30)), reading()
+    adding = at_once(tmp_path / "meeting", url, [videos[name] for name in names])
+    found, seen = [], set[frozenset[str]]()
+    while len(found) < len(undisturbed) or any(each.poll() is None for each in adding):
+        found += samples_of(islice(stream, 1)) if len(found) < len(undisturbed) else []
+        newest = Collection.open(url)
+        assert all(newest.record(n).read(IMAGE) for n in range(len(newest)))
+        seen.add(frozenset(newest.videos))
+    assert found == undisturbed
+    said = [each.communicate()[1].splitlines() for each in adding]
+    codes = [each.returncode for each in adding]
+    assert sorted(codes) == [0, 2]
+    winner, loser = (names[codes.index(code)] for code in (0, 2))
+    assert said[names.index(loser)][-1] == (
+        f"shard_videos: {url}: grew meanwhile by another command; repeat this one"
+    )
+    second = load_manifest(url)
+    assert (second.parent, {v.name for v in second.videos}) == (first.id, {"east", winner})
+    assert seen <= {frozenset({"east"}), frozenset({"east", winner})}
+
+    # What the loser spooled is all that is there; a note in its margin shows that it is read.
+    ledger, _ = (f"{url}/spool/{name}" for name in storage.listing(f"{url}/spool"))
+    text = storage.read(ledger).decode()
+    storage.write(ledger, text.replace(f'"name":"{loser}"', '"name":"noted"').encode())
+    third = written(url, videos[loser], "--append")
+    assert (third.parent, {v.name for v in third.videos}) == (second.id, {"east", winner, "noted"})
+    assert storage.listing(f"{url}/spool") == []
+    for name in names:
+        alone = written(tmp_path / name, videos[name])
+        assert set(alone.shards) <= set(third.shards)
+        assert images(str(tmp_path / name), name) == images(url, "noted" if name == loser else name)
 
 
 def test_what_cannot_be_added_is_refused_in_one_line(tmp_path, videos, refused):
