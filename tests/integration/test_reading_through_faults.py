@@ -4,20 +4,26 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from selfseg import storage
-from selfseg.data.format.manifest import shard_url
+from selfseg.contracts import FramePairs
+from selfseg.data.format.manifest import ShardEntry, shard_url
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.loader import batches
+from selfseg.data.reading.quarantine import Loss, Quarantine
 from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
 from selfseg.stores import s3_client
 from tests.exact_collection import write_collection
 from tests.integration.broken_network import Fault, Proxy
+from tests.meeting import Meeting
 from tests.reading import samples_of
 from tests.synthetic import moving_disc
 
@@ -169,3 +175,79 @@ def test_a_shard_that_is_gone_is_named(bucket, loader_processes):
         storage.delete(url)
     line = error_of(collection, loader_processes)
     assert line.startswith(tuple(f"{url}: no such object" for url in shards_of(collection)))
+
+
+SHARES = (0.25, 0.25, 0.25, 0.25)
+
+
+def cut_off(collection: Collection, left: int) -> ShardEntry:
+    """Leave only the first bytes of a shard in the bucket."""
+    shard = collection.manifest.shards[1]
+    url = shard_url(collection.url, shard.name)
+    storage.write(url, storage.read(url)[:left])
+    return shard
+
+
+def keys_without(
+    collection: Collection, loader_processes: int, gathers: list[Callable[[str], list[str]]]
+) -> tuple[list[list[str]], list[tuple[Loss, ...]]]:
+    """Read so that one damaged shard may be lost; return each batch's keys, and all ranks' losses.
+
+    gathers: of each rank
+    """
+    config = CONFIG.override({"loader_processes": loader_processes, "augmentation.reverse": 0})
+    quarantines = [Quarantine(1, gather=gather, tell=lambda line: None) for gather in gathers]
+
+    def read(rank: int) -> list[FramePairs]:
+        stream = batches(
+            collection,
+            config,
+            seed=5,
+            step=0,
+            rank=rank,
+            world_size=len(gathers),
+            quarantine=quarantines[rank],
+        )
+        with closing(stream):
+            return list(islice(stream, 4 * EPOCH))
+
+    with ThreadPoolExecutor(len(gathers)) as pool:
+        parts = list(pool.map(read, range(len(gathers))))
+    keys = [[key for part in batch for key in part.keys] for batch in zip(*parts, strict=True)]
+    return keys, [quarantine.losses for quarantine in quarantines]
+
+
+@pytest.mark.parametrize("left", [0, HALF])
+def test_all_ranks_go_on_without_a_shard_that_is_cut_off_in_the_bucket(
+    prefix, tmp_path, monkeypatch, left
+):
+    monkeypatch.setenv("SELFSEG_CACHE", str(tmp_path / "cache"))
+    write_collection(prefix, SCENES, shares=SHARES)
+    collection = Collection.open(prefix)
+    shard = cut_off(collection, left)
+    first = sum(collection.counts[:1])
+    lost = {collection.key(first + row) for row in range(shard.samples)}
+    expected, [losses] = keys_without(collection, 0, [lambda text: [text]])
+    (loss,) = losses
+    assert loss.shard == shard.name
+    assert loss.cause.startswith(f"{shard_url(prefix, shard.name)}: ")
+    assert any(key in loss.cause for key in lost)
+    assert not {key for keys in expected for key in keys} & lost
+    for loader_processes in (0, 1):
+        meeting = Meeting(2)
+        seats = [meeting.seat(rank) for rank in range(2)]
+        found, [one, other] = keys_without(collection, loader_processes, seats)
+        assert found == expected
+        assert one == other
+        assert [(each.step, each.shard) for each in one] == [(loss.step, shard.name)]
+
+
+@pytest.mark.parametrize("left", [0, HALF])
+@pytest.mark.parametrize("loader_processes", [0, 1])
+def test_a_shard_that_is_cut_off_in_the_bucket_is_named(bucket, loader_processes, left):
+    collection = Collection.open(bucket)
+    shard = cut_off(collection, left)
+    line = error_of(collection, loader_processes)
+    assert line.startswith(f"{shard_url(bucket, shard.name)}: damaged: ")
+    first = sum(collection.counts[:1])
+    assert any(collection.key(first + row) in line for row in range(shard.samples))

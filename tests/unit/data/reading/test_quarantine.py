@@ -1,6 +1,5 @@
 """Going on without damaged shards: all workers alike, in the same step, and not without end."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -17,6 +16,7 @@ from selfseg.data.reading.quarantine import Quarantine
 from selfseg.data.reading.selection import readable
 from selfseg.errors import UserError
 from tests.exact_collection import damage, write_collection
+from tests.meeting import Meeting
 from tests.reading import samples_of
 from tests.synthetic import moving_disc
 from tests.unit.data import tiny
@@ -225,24 +225,3 @@ def test_a_collection_that_is_followed_goes_on_growing_without_what_was_lost(col
     assert any(key.startswith("dog") for key in found)
     assert len(follower.moves) == 2
     assert len(quarantine.losses) == 1
-
-
-class Meeting:
-    """Threads that say something each and hear what all have said."""
-
-    def __init__(self, seats: int, note: Callable[[list[str]], None]) -> None:
-        self._said = [""] * seats
-        self._note = note
-        self._arrive, self._leave = (threading.Barrier(seats, timeout=20) for _ in range(2))
-
-    def seat(self, rank: int) -> Callable[[str], list[str]]:
-        def gather(text: str) -> list[str]:
-            self._said[rank] = text
-            self._arrive.wait()
-            heard = list(self._said)
-            if rank == 0:
-                self._note(heard)
-            self._leave.wait()
-            return heard
-
-        return gather
