@@ -32,7 +32,7 @@ from selfseg import storage
 from selfseg.data.care.copying import carry_out, plan_copy
 from selfseg.data.care.describing import Description, describe
 from selfseg.data.care.mending import mending
-from selfseg.data.care.verifying import Finding, find_state, read_states, shards_of, verify
+from selfseg.data.care.verifying import Finding, find_state, read_states, verify
 from selfseg.data.format.holdings import leftovers
 from selfseg.data.format.manifest import SHOWN_DIGITS, resolve
 from selfseg.data.ingest.growing import MEGABYTE
@@ -108,16 +108,14 @@ def verify_collection(args: argparse.Namespace) -> None:
     readable = not _left(findings)
     for finding in findings:
         _say(place, finding)
-    shards = shards_of(states)
-    size = sum(shard.size for shard in shards)
-    with bar(Console(stderr=True), "MB", _megabytes(size)) as show:
+    with bar(Console(stderr=True), "MB", _megabytes(states.size)) as show:
         for finding in verify(place, states, mend=mend, report=lambda n: show(_megabytes(n))):
             _say(place, finding)
             findings.append(finding)
     # Which files belong to states that cannot be read, nobody knows.
     for name in leftovers(place) if readable else ():
         print(f"{storage.join(place, name)}: belongs to no state; left alone")
-    read = f"{plural(len(shards), 'shard')}, {decimal(size)}"
+    read = f"{plural(len(states.shards), 'shard')}, {decimal(states.size)}"
     print(f"{place}: {read}: {_summary(findings, args.repair)}")
     if _left(findings):
         sys.exit(1)

@@ -59,22 +59,25 @@ def plan_copy(source_url: str, target: str) -> CopyPlan:
         StorageError: the target cannot be written to.
     """
     source, state = resolve(source_url)
-    states = list(lineage(source, state))
+    states: list[str] = []
+    named: dict[Holding, None] = {}
+    for manifest_id, manifest in lineage(source, state):
+        states.append(manifest_id)
+        named.update(dict.fromkeys(holdings(manifest)))
     storage.probe(target)
     expected = newest_id(target)
     if expected is None:
         refuse_strangers(target)
-    elif expected not in dict(states):
+    elif expected not in states:
         raise _another(source_url, target, state, expected)
     lacks = _lacking(source, target)
-    named = dict.fromkeys(holding for _, manifest in states for holding in holdings(manifest))
     return CopyPlan(
         source,
         target,
         state,
         expected,
         tuple(filter(lacks, named)),
-        tuple(filter(lacks, (manifest_holding(one) for one, _ in reversed(states)))),
+        tuple(filter(lacks, map(manifest_holding, reversed(states)))),
     )
 
 

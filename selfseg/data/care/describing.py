@@ -15,6 +15,7 @@ from selfseg.data.format.manifest import (
     SkippedEntry,
     index_url,
     lineage,
+    load_manifest,
     newest_id,
     resolve,
 )
@@ -73,12 +74,13 @@ def describe(url: str, *, sizes: bool) -> Description:
         UserError: there is no such collection, or it is damaged.
     """
     place, manifest_id = resolve(url)
-    states = dict(lineage(place, manifest_id))
-    newest, described = newest_id(place), states[manifest_id]
+    newest, described = newest_id(place), load_manifest(place, manifest_id)
     of_videos = _sizes(place, described.shards) if sizes else None
     return Description(
         url=place,
-        states=tuple(_state(i, state, newest=i == newest) for i, state in states.items()),
+        states=tuple(
+            _state(i, state, newest=i == newest) for i, state in lineage(place, manifest_id)
+        ),
         settings=described.settings,
         shard_bytes=described.shard_bytes,
         videos=tuple(

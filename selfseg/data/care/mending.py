@@ -62,11 +62,14 @@ def _recatalogued(collection: str, catalogue: Holding) -> bool:
 
 def _told_by(collection: str, catalogue: Holding) -> set[ShardEntry]:
     """Return the shards that were added to a collection together with a catalogue."""
-    states = [state for _, state in lineage(collection)]
-    naming = [set(state.shards) for state in states if catalogue.sha256 in state.catalogues]
-    others = (set(state.shards) for state in states if catalogue.sha256 not in state.catalogues)
+    told, others = set[ShardEntry](), set[ShardEntry]()
+    for _, state in lineage(collection):
+        if catalogue.sha256 in state.catalogues:
+            told = set(state.shards)
+        else:
+            others.update(state.shards)
     # The first state that names it has no others but those that were there before.
-    return set[ShardEntry]().union(*naming[-1:]).difference(*others)
+    return told - others
 
 
 def _rewritten(collection: str, holding: Holding, data: bytes) -> bool:

@@ -7,8 +7,9 @@ checked wherever it lies, and brought from any place that has it to any other.
 import hashlib
 import re
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ OURS = re.compile(
 
 AT_ONCE = 8
 """Objects on their way at the same time; of those that come from a bucket, each is a file here."""
+
+AHEAD = 8 * AT_ONCE
+"""Objects that are done or to be done behind one that takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,10 +167,15 @@ def several_at_once(
     work: Callable[[Item], Result], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Result]]:
     """Yield each item with what `work` made of it, in order; the first error stops the rest."""
-    listed = list(items)
-    pool = ThreadPoolExecutor(AT_ONCE)
+    pool, begun = ThreadPoolExecutor(AT_ONCE), deque[tuple[Item, Future[Result]]]()
     try:
-        yield from zip(listed, pool.map(work, listed), strict=True)
+        for item in items:
+            begun.append((item, pool.submit(work, item)))
+            if len(begun) > AHEAD:
+                first, result = begun.popleft()
+                yield first, result.result()
+        for item, result in begun:
+            yield item, result.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

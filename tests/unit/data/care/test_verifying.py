@@ -1,5 +1,6 @@
 """What `tools/collection.py verify` finds."""
 
+import gc
 import hashlib
 import tarfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from selfseg.data.care.verifying import Finding, read_states, verify
 from selfseg.data.format import schema
 from selfseg.data.format.holdings import leftovers
 from selfseg.data.format.index import Span, dump_index, parse_index
-from selfseg.data.format.manifest import LATEST, load_manifest, newest_id
+from selfseg.data.format.manifest import LATEST, ShardEntry, load_manifest, newest_id
 from selfseg.data.ingest.writing import publish_catalogue
 from selfseg.data.reading.collection import Collection
 from tests.catalogued import listed, publish
@@ -145,6 +146,18 @@ def test_a_shard_that_only_an_earlier_state_names_is_checked_as_well(url):
     assert found(url) == []
     path.unlink()
     assert the_only(found(url)) == Finding(name, "missing")
+
+
+def test_what_many_states_name_is_held_once(url):
+    for size in range(2, 20):
+        commit(url, shard_bytes=size)
+    gc.collect()
+    before = sum(isinstance(one, ShardEntry) for one in gc.get_objects())
+    states, findings = read_states(url, newest_id(url) or "", None)
+    gc.collect()
+    held = sum(isinstance(one, ShardEntry) for one in gc.get_objects()) - before
+    assert held == len(states.shards) == len(load_manifest(url).shards)
+    assert findings == []
 
 
 def test_a_lost_link_of_the_chain_is_named(url):
