@@ -65,10 +65,11 @@ class _Supervisor(UserCallback):
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Stop, or let Ray start all workers anew; they go on from the newest checkpoint."""
         del run_context
-        for error in worker_exceptions.values():
+        failures = {rank: cause_of(error) for rank, error in worker_exceptions.items()}
+        for error in failures.values():
             if isinstance(error, UserError):
                 raise error
-        for error in worker_exceptions.values():
+        for error in failures.values():
             if isinstance(error, Leaving):
                 self._leave(error)
                 return
@@ -79,7 +80,7 @@ class _Supervisor(UserCallback):
         self._failures += 1
         # A lost worker is the cause of the others' broken connections.
         rank, error = min(
-            worker_exceptions.items(), key=lambda item: (not isinstance(item[1], RayError), item[0])
+            failures.items(), key=lambda item: (not isinstance(item[1], RayError), item[0])
         )
         if self._failures > MAX_FAILURES:
             raise error
@@ -272,6 +273,11 @@ def _own_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def cause_of(error: Exception) -> Exception:
+    """Return what Ray's check of a worker's health met, if that is what failed."""
+    return getattr(error, "health_check_failure", error)
 
 
 def first_line(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import pytest
 import ray
 from ray.exceptions import RayActorError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from selfseg.errors import UsageError, UserError
 from selfseg.runtime import launch
@@ -66,6 +67,16 @@ def test_a_failure_that_ray_tells_of_again_and_again_is_one(board, monkeypatch):
     for _ in range(5 * MAX_FAILURES):
         fail(supervisor)
     assert board.causes == ["worker 1 failed: ZeroDivisionError a bug"]
+
+
+def test_a_worker_that_is_gone_is_named_as_lost_and_not_another_whose_connection_broke(board):
+    lost = WorkerHealthCheckFailedError("A worker health check failed.", RayActorError())
+    supervisor = _Supervisor(board)
+    for _ in range(MAX_FAILURES):
+        supervisor.after_exception(None, {0: RuntimeError("connection closed by peer"), 1: lost})
+    assert board.causes == ["worker 1 was lost"] * MAX_FAILURES
+    with pytest.raises(RayActorError):
+        fail(supervisor, lost)
 
 
 def test_failures_before_a_checkpoint_are_forgotten(board):
