@@ -2,7 +2,8 @@
 
     RUN/attempts/0001.json             an attempt: by worker 0 when it begins, and at its end
     RUN/commands/1763846433.250.json   a command that came to an end, named after when it began
-    RUN/holder.json                    the command given last: the only one that may commit
+    RUN/holder.json                    the command given last: the only one that may commit,
+                                       and write into the journal
 
 Workers that are lost are started again by the same command, which is a new attempt; so is a
 command that is given again. Times are in seconds since 1970, by the clock of who wrote them.
@@ -101,7 +102,8 @@ def take_over(run_url: str, began: float) -> None:
 def check_held(run_url: str, began: float | None) -> None:
     """See that the run still belongs to the command that began then; None: to no command.
 
-    To be called before anything is committed or deleted that another attempt could go on from.
+    To be called before anything is committed or deleted that another attempt could go on from, and
+    before the journal is written.
 
     Raises:
         UserError: another has taken over; names it.

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from selfseg import storage
-from selfseg.training.attempts import attempt_of, read_attempts
+from selfseg.training.attempts import attempt_of, check_held, read_attempts
 from selfseg.training.damaged import DamagedRecord
 from selfseg.training.loop import Step
 
@@ -38,8 +38,14 @@ class _Line:
 class Journal:
     """One worker's lines. Numbers stay on the device until they are written."""
 
-    def __init__(self, run_url: str, rank: int, first_step: int) -> None:
-        """Go on at `first_step`; what a stopped attempt wrote from there on is dropped."""
+    def __init__(
+        self, run_url: str, rank: int, first_step: int, *, launched: float | None = None
+    ) -> None:
+        """Go on at `first_step`; what a stopped attempt wrote from there on is dropped.
+
+        `launched` is when the command began, which writes while the run belongs to it.
+        """
+        self._run_url, self._launched = run_url, launched
         self._folder = storage.join(run_url, "metrics", f"rank_{rank:05d}")
         self._lines: list[_Line] = []
         self._pause_s = FLUSH_S
@@ -58,6 +64,9 @@ class Journal:
         """Write the lines that wait, if any, as one segment.
 
         Where the store is away they wait on, and training does not: a later segment has them all.
+
+        Raises:
+            UserError: another command has taken over the run; its lines are not to be superseded.
         """
         if not storage.is_waiting():
             try:
@@ -78,6 +87,7 @@ class Journal:
 
     def _write(self) -> None:
         if self._lines:
+            check_held(self._run_url, self._launched)
             storage.write(self._url(), self._text().encode())
             self._lines.clear()
 

@@ -83,15 +83,16 @@ def _train(
     """Resume, and take the steps that are left."""
     notes = trainee.resume()
     attempt = _begin(trainee, plan, worker, audience)
-    journal = Journal(plan.run_url, worker.rank, trainee.progress.step)
+    at = trainee.progress.step
+    journal = Journal(plan.run_url, worker.rank, at, launched=plan.launched)
     if trainee.speaks:
-        at, skipped = trainee.progress.step, trainee.progress.skipped
+        skipped = trainee.progress.skipped
         audience.report(Report(at, trainee.steps, notes=tuple(notes), skipped=skipped))
     with ExitStack() as stack:
         stack.enter_context(closing(trainee))
         if log is not None:
             stack.callback(log.close)
-        batches = stack.enter_context(closing(_closable(open_batches(trainee.progress.step))))
+        batches = stack.enter_context(closing(_closable(open_batches(at))))
         _record(trainee, batches, journal, audience, log)
     if attempt is not None:
         attempts.finish(plan.run_url, attempt)

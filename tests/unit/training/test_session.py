@@ -17,7 +17,7 @@ from torch.optim import SGD, Optimizer
 from selfseg import storage
 from selfseg.contracts import FramePairs, Phase
 from selfseg.errors import UsageError, UserError
-from selfseg.training import attempts, checkpoint, session
+from selfseg.training import attempts, checkpoint, journal, session
 from selfseg.training.checkpoint import RunRecord, TrainingState
 from selfseg.training.journal import read_lines
 from selfseg.training.trainee import Plan
@@ -250,6 +250,28 @@ def test_a_second_command_takes_the_run_over_and_the_first_commits_and_deletes_n
         contents(tmp_path / "run/checkpoints"),
     ]
     assert_bit_equal(weights(whole), weights(first))
+
+
+def test_once_taken_over_a_command_writes_no_line_into_the_journal_of_the_other(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(journal, "FLUSH_S", 0.0)
+    first = replace(toy_plan(tmp_path), launched=1.0)
+    write, left = storage.write, []
+
+    def interfere(url: str, data: bytes) -> None:
+        write(url, data)
+        if url.endswith("rank_00000/00000005.jsonl") and not left:
+            left.append("only once")
+            attempts.take_over(first.run_url, 2.0)
+            run(replace(first, launched=2.0))
+            left.append(contents(tmp_path / "metrics"))
+
+    attempts.take_over(first.run_url, 1.0)
+    monkeypatch.setattr(storage, "write", interfere)
+    with pytest.raises(UserError, match="another command has taken over"):
+        run(first)
+    assert contents(tmp_path / "metrics") == left[1]
 
 
 def test_what_is_left_of_a_command_that_was_killed_cannot_resume(tmp_path):
