@@ -159,25 +159,36 @@ def prunable(run_url: str, keep: int, *, best: int = 0, by: str | None = None) -
         return []
     always = {*_round_ends(run_url, needed=True).values()}
     if best and by is not None:
-        always |= _best(run_url, best, by)
+        always |= _best_by(run_url, best, by)
     newest = retention.step_of(whole)
     superfluous = retention.superfluous(run_url, keep, newest=newest, always=always)
     return sorted([*superfluous, *(url for url in retention.unfinished(run_url) if url < whole)])
 
 
-def _best(run_url: str, count: int, by: str) -> set[int]:
+def best_scored(run_url: str) -> set[int]:
+    """Return the steps that score best by the measure that ranks, wherever scores compare."""
+    tables = read_tables(run_url)
+    return {step for table in tables for step in _best([table], 1, table.rank)}
+
+
+def _best_by(run_url: str, count: int, by: str) -> set[int]:
     """Return the steps that score best by a measure, wherever scores compare."""
     if by not in MEASURES:
         raise UsageError(f"--by {by}: no such score; choose from {', '.join(MEASURES)}")
-    kept: set[int] = set()
-    for alike in _comparable(read_tables(run_url), by):
-        ranked = sorted(alike.items(), key=lambda entry: (entry[1], entry[0]), reverse=True)
-        kept.update(step for step, _ in ranked[:count])
+    kept = _best(read_tables(run_url), count, by)
     if not kept:
         raise UserError(
             f"{run_url}: no checkpoint has a score {by}: `selfseg evaluate` them, or leave out "
             "--best"
         )
+    return kept
+
+
+def _best(tables: Iterable[scores.Table], count: int, by: str) -> set[int]:
+    kept: set[int] = set()
+    for alike in _comparable(tables, by):
+        ranked = sorted(alike.items(), key=lambda entry: (entry[1], entry[0]), reverse=True)
+        kept.update(step for step, _ in ranked[:count])
     return kept
 
 

@@ -21,6 +21,7 @@ from selfseg.data.reading.order import share_of
 from selfseg.data.reading.quarantine import Quarantine
 from selfseg.errors import UsageError
 from selfseg.experiment import ExperimentConfig, begin, build_method, of_today, round_ends
+from selfseg.reporting.checkpoints import best_scored
 from selfseg.runtime.board import RayAudience
 from selfseg.runtime.cluster import connect
 from selfseg.runtime.launch import Crew, launch
@@ -161,6 +162,7 @@ def train_worker(payload: dict[str, Any]) -> None:
         log=log,
         begin=partial(begin, method, config),
         courses=[course for course in (follower, quarantine) if course],
+        best=partial(best_scored, plan.run_url),
         meeting=meeting,
     )
 

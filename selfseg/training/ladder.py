@@ -61,10 +61,14 @@ class Ladder:
             if start < step_of(url) < stop and step_of(url) not in self.kept:
                 checkpoint.delete(url)
 
-    def tidy(self, step: int) -> None:
-        """Delete the checkpoints before `step` that were only made because the run was stopped."""
+    def tidy(self, step: int, always: Collection[int] = ()) -> None:
+        """Delete the checkpoints before `step` that were only made because the run was stopped.
+
+        Those of the steps of `always` stay.
+        """
         for url in checkpoint.committed(self.run_url):
-            if step_of(url) < step and not self.is_regular(step_of(url)):
+            found = step_of(url)
+            if found < step and found not in always and not self.is_regular(found):
                 checkpoint.delete(url)
 
     def end(self, step: Step) -> UserError:

@@ -26,7 +26,8 @@ class LoopConfig(Config):
     """Steps between two checkpoints; the last step always has one."""
 
     keep_checkpoints: PositiveInt = 3
-    """Newest checkpoints that are kept; at least 2 leave one to fall back to."""
+    """Newest checkpoints that are kept; at least 2 leave one to fall back to. Those that end a
+    round are kept besides, and of those that were scored the best."""
 
     precision: Precision = "no"
     """Numbers of the forward pass: float32 ("no"), bfloat16, or float16 with a scaled loss."""

@@ -1,7 +1,7 @@
 """One worker's part of a run: resume, train, save, keep the journal. No Ray, no paper."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 
 from torch.optim import Optimizer
@@ -29,6 +29,7 @@ def run(
     optimisers: dict[str, Optimizer] | None = None,
     begin: Callable[[], None] | None = None,
     courses: Sequence[Course] = (),
+    best: Callable[[], Collection[int]] = tuple,
     meeting: Meeting | None = None,
 ) -> None:
     """Train `method` as far as planned, from the newest checkpoint of the run if there is one.
@@ -46,6 +47,7 @@ def run(
         optimisers: by player; None: those of the plan.
         begin: sets initial weights if there is no checkpoint; None: the method's own.
         courses: of the batches, restored before they are opened; each knows its own entries.
+        best: returns the steps that scored best so far, whose checkpoints stay.
         meeting: where workers say where they are, so that one that hangs is named and ended;
             None: nobody watches.
 
@@ -54,7 +56,9 @@ def run(
     """
     method.players.to(worker.device)
     optimisers = optimisers or build_optimisers(method.players, plan.optim)
-    trainee = Trainee(method, optimisers, plan, worker, begin, courses=courses, audience=audience)
+    trainee = Trainee(
+        method, optimisers, plan, worker, begin, courses=courses, audience=audience, best=best
+    )
     with ExitStack() as stack:
         if meeting is not None:
             stack.enter_context(_watchdog(trainee, plan, worker, meeting))

@@ -1,6 +1,6 @@
 """What a run is, and one worker's part of it: a method in training with all that must survive."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -70,6 +70,7 @@ class Trainee:
         *,
         courses: Sequence[Course],
         audience: Audience,
+        best: Callable[[], Collection[int]],
     ) -> None:
         self.progress = Progress()
         self._saver, self._audience = Saver(self._commit), audience
@@ -80,6 +81,7 @@ class Trainee:
         self.speaks = worker.rank == 0
         self._method, self._optimisers = method, optimisers
         self._plan, self._worker, self._courses = plan, worker, courses
+        self._best = best
         self._begin = begin or partial(method.initialise, tuple(method.players))
         kept = {phase.stop for phase in method.phases if phase.completes is not None}
         phase_ends = {phase.stop for phase in method.phases}
@@ -196,8 +198,9 @@ class Trainee:
             checkpoint.save(run_url, state, record, check=self._check_held)
         if self._ladder.is_regular(state.step):
             self._check_held()
-            self._ladder.tidy(state.step)
-            keep, kept = self._plan.loop.keep_checkpoints, self._ladder.kept
+            kept = {*self._ladder.kept, *self._best()}
+            self._ladder.tidy(state.step, kept)
+            keep = self._plan.loop.keep_checkpoints
             retention.prune(run_url, keep, newest=state.step, always=kept)
         self._audience.saved(state.step)
 

@@ -9,10 +9,16 @@ import pytest
 from selfseg import storage
 from selfseg.cli import main
 from selfseg.experiment import read_recipe
-from selfseg.reporting.checkpoints import list_checkpoints, prunable
+from selfseg.reporting.checkpoints import best_scored, list_checkpoints, prunable
+from selfseg.runtime import ray_train
 from selfseg.training import checkpoint, run_folder
 from selfseg.training.checkpoint import RunRecord
+from tests.exact_collection import write_collection
+from tests.integration.test_grown_run import CONFIG as SHORT
+from tests.integration.test_grown_run import FEW, in_this_process
 from tests.unit.training.test_checkpoint import state
+
+__all__ = ["in_this_process"]
 
 CONFIG = read_recipe("dystab_bootstrap_cpu")
 ROUND = CONFIG.round_ends[0]
@@ -151,6 +157,29 @@ def test_the_best_stay_where_scores_compare(run):
         evaluate(run, step, refined, crf=True, title=f"mine {step} + CRF")
     assert steps(prunable(run, 1)) == [STEPS[0], STEPS[2]]
     assert prunable(run, 1, best=1, by="j_mean") == []
+
+
+def test_what_is_best_by_the_measure_that_ranks_is_best_of_what_compares(run):
+    rest = dict.fromkeys(("f_beta_mean", "f_beta_adaptive_mean", "mae_mean"), 0.5)
+    assert best_scored(run) == set()
+    for step, mean in zip(STEPS, (0.4, 0.6, 0.5, 0.3), strict=True):
+        evaluate(run, step, mean)
+        evaluate(run, step, 1 - mean, crf=True, title=f"mine {step} + CRF")
+        evaluate(run, step, 0, **rest, iou_mean=1 / step, images={"a": {}}, title=f"still {step}")
+    assert best_scored(run) == {STEPS[0], STEPS[1], STEPS[3]}
+    evaluate(run, STEPS[2], 0.9, baseline="bright", title="bright", checkpoint="")
+    assert best_scored(run) == {STEPS[0], STEPS[1], STEPS[3]}
+
+
+def test_a_run_under_way_keeps_what_scored_best(place):
+    collection, url = storage.join(place, "films"), storage.join(place, "runs", "short")
+    write_collection(collection, FEW, gaps=(1,))
+    config = SHORT.override({"loop.keep_checkpoints": 1, "loop.steps": 6})
+    for until, score in ((2, 0.6), (3, 0.7), (4, 0.5), (None, None)):
+        ray_train.train(config, collection_url=collection, run_url=url, until=until)
+        if until is not None and score is not None:
+            evaluate(url, until, score)
+    assert steps(checkpoint.committed(url)) == [3, 6]
 
 
 def test_of_an_error_the_least_is_best(run):

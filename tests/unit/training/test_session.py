@@ -25,11 +25,14 @@ from selfseg.training.worker import AcceleratedWorker
 from tests.toy import Game, Listener, toy_batches, toy_batches_until, toy_plan
 
 
-def run(plan: Plan, *, game: Game | None = None, stop_before: int | None = None) -> Listener:
+def run(
+    plan: Plan, *, game: Game | None = None, stop_before: int | None = None, **options: Any
+) -> Listener:
     """Train the game; with `stop_before`, break down while fetching that step's batch."""
 
     open_batches, listener = toy_batches_until(stop_before), Listener()
-    session.run(plan, game or Game(), open_batches, worker=AcceleratedWorker(), audience=listener)
+    worker = AcceleratedWorker()
+    session.run(plan, game or Game(), open_batches, worker=worker, audience=listener, **options)
     return listener
 
 
@@ -95,6 +98,14 @@ def test_the_newest_checkpoints_are_kept(tmp_path):
     assert run(plan).checkpoints == [4, 8, 12, 16, 20]
     kept = [url.rsplit("/", 1)[1] for url in checkpoint.committed(plan.run_url)]
     assert kept == ["step_00000016", "step_00000020"]
+
+
+def test_what_scored_best_is_kept_also_where_the_run_was_only_stopped(tmp_path):
+    plan = toy_plan(tmp_path, steps=20, keep_checkpoints=1)
+    run(replace(plan, until=5))
+    run(plan, best=lambda: {4, 5})
+    kept = [checkpoint.step_url(plan.run_url, step) for step in (4, 5, 20)]
+    assert checkpoint.committed(plan.run_url) == kept
 
 
 def test_each_phase_ends_in_a_checkpoint_and_those_that_complete_a_round_are_kept(tmp_path):
