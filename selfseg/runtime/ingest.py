@@ -30,7 +30,7 @@ from selfseg.data.format.manifest import (
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.growing import differences, grown, new_videos, newly_skipped, require_alike
 from selfseg.data.ingest.sources import SourceVideo, distinct, first_mask, inspect, leave_out
-from selfseg.data.ingest.spooling import STRETCH_FRAMES, Ledger, unspool
+from selfseg.data.ingest.spooling import STRETCH_FRAMES, Spooled, unspool
 from selfseg.data.ingest.videos import passed_over, still_paths, video_paths
 from selfseg.data.ingest.writing import commit, deal, publish_catalogue, publish_shard, sweep
 from selfseg.errors import UsageError, UserError
@@ -119,13 +119,13 @@ def ingest(job: Job, console: Console) -> Outcome:
     if standing and not (videos or skipped):
         return _nothing_new(standing, given, job)
     plan = Spooling(job.output, job.settings, job.stretch_frames, workers)
-    ledgers, broken = spool_videos(videos, plan, console)
+    spooled, broken = spool_videos(videos, plan, console)
     skipped += broken
-    if not ledgers:
+    if not spooled:
         if standing and not newly_skipped(standing.manifest, skipped):
             return _nothing_new(standing, given, job)
         raise _none_readable(skipped, job)
-    manifest = _publish_shards(ledgers, skipped, job, workers, console)
+    manifest = _publish_shards(spooled, skipped, job, workers, console)
     if standing:
         manifest = grown(standing.manifest, standing.id, manifest)
     commit(job.output, manifest)
@@ -252,20 +252,20 @@ def _require_same(
 
 
 def _publish_shards(
-    ledgers: list[tuple[str, Ledger]],
+    spooled: list[Spooled],
     skipped: list[SkippedEntry],
     job: Job,
     workers: int,
     console: Console,
 ) -> Manifest:
     """Write all shards; return a manifest of them."""
-    hands = [tuple(hand) for hand in deal(ledgers, job.shard_bytes)]
+    hands = deal(spooled, job.shard_bytes)
     shards = []
     with bar(console, "shards", len(hands)) as show:
         for _, shard in each(partial(publish_shard, job.output), hands, at_once=workers):
             shards.append(shard)
             show(len(shards))
-    videos = {ledger.video.id: ledger.video for _, ledger in ledgers}
+    videos = {part.video.id: part.video for part in spooled}
     return Manifest(
         settings=job.settings,
         shard_bytes=job.shard_bytes,

@@ -20,7 +20,7 @@ from selfseg.data.format.manifest import SkippedEntry
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.decoding import BrokenVideoError
 from selfseg.data.ingest.sources import PROCESS_ENDED, SourceVideo
-from selfseg.data.ingest.spooling import Ledger, spool, spool_url, spooled, survey
+from selfseg.data.ingest.spooling import Ledger, Spooled, spool, spool_url, spooled, survey
 from selfseg.data.ingest.stretches import Stretch, Survey, stretches
 from selfseg.runtime.counting import Counter, bar
 from selfseg.runtime.tasks import TRIES, each
@@ -69,7 +69,7 @@ class _Part:
 
 def spool_videos(
     videos: list[SourceVideo], plan: Spooling, console: Console
-) -> tuple[list[tuple[str, Ledger]], list[SkippedEntry]]:
+) -> tuple[list[Spooled], list[SkippedEntry]]:
     """Spool all videos; return where their runs are, and the videos that turned out broken.
 
     A broken video's reason is that of its first stretch that cannot be read, so it is always the
@@ -77,7 +77,7 @@ def spool_videos(
     """
     parts, broken = _parts(videos, plan, console)
     counter = Counter()
-    spooled_parts: dict[SourceVideo, list[tuple[str, Ledger]]] = defaultdict(list)
+    spooled_parts: dict[SourceVideo, list[Spooled]] = defaultdict(list)
     reasons: dict[SourceVideo, dict[int, SkippedEntry]] = defaultdict(dict)
 
     def hopeful() -> Iterator[_Part]:
@@ -100,7 +100,7 @@ def spool_videos(
         for part, result in results:
             if isinstance(result, Ledger):
                 address = plan.collection, part.video, plan.settings, "tar", part.stretch
-                spooled_parts[part.video].append((spool_url(*address), result))
+                spooled_parts[part.video].append(Spooled.of(spool_url(*address), result))
             else:
                 reasons[part.video][part.start] = result
                 counter.report(part.name, part.frames)

@@ -12,7 +12,7 @@ from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest import writing
 from selfseg.data.ingest.growing import grown
 from selfseg.data.ingest.sources import SourceVideo, inspect
-from selfseg.data.ingest.spooling import spool, spool_url, spooled
+from selfseg.data.ingest.spooling import Spooled, spool, spool_url, spooled
 from selfseg.data.ingest.writing import commit, deal, publish_shard, sweep
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.loader import batches
@@ -132,7 +132,7 @@ def test_what_others_have_spooled_outlives_a_commit_and_is_gone_on_with(url, tmp
     commit(url, uploaded(url, CAT))
     sweep(url)
     assert spooled(film, url, settings) == ledger
-    hands = deal([(spool_url(url, film, settings, "tar"), ledger)], 10**6)
+    hands = deal([Spooled.of(spool_url(url, film, settings, "tar"), ledger)], 10**6)
     published = [publish_shard(url, hand)[0] for hand in hands]
     added = parent.override({"videos": [ledger.video], "shards": published})
     with pytest.raises(UsageError, match="grew meanwhile by another command; repeat this one"):

@@ -17,7 +17,7 @@ from selfseg import storage
 from selfseg.data.format import schema
 from selfseg.data.format.manifest import Manifest, SkippedEntry, load_manifest, manifest_url
 from selfseg.data.ingest.sources import SourceVideo
-from selfseg.data.ingest.spooling import Ledger
+from selfseg.data.ingest.spooling import Spooled
 from selfseg.data.reading.collection import Collection
 from selfseg.runtime import ingest
 from selfseg.runtime.spooling import CRASHED, Spooling, skipped, spool_videos
@@ -132,7 +132,7 @@ def test_a_video_whose_process_ended_is_tried_again_by_the_same_command(
 ):
     def killed(
         given: list[SourceVideo], plan: Spooling, console: Console
-    ) -> tuple[list[tuple[str, Ledger]], list[SkippedEntry]]:
+    ) -> tuple[list[Spooled], list[SkippedEntry]]:
         ended = [skipped(video, reason=CRASHED) for video in given if video.name == "still"]
         rest = [video for video in given if video.name != "still"]
         return spool_videos(rest, plan, console)[0], ended

@@ -57,7 +57,7 @@ def _recatalogued(collection: str, catalogue: Holding) -> bool:
         }
     except (UserError, ValueError):
         return False
-    return _rewritten(collection, catalogue, dump_catalogue(held))
+    return _rewritten(collection, catalogue, b"".join(dump_catalogue(held)))
 
 
 def _told_by(collection: str, catalogue: Holding) -> set[ShardEntry]:

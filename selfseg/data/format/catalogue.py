@@ -12,9 +12,11 @@ of parts that each has.
 
 import gc
 import json
+import zlib
 from bisect import bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
 from typing import Any, NamedTuple
@@ -53,15 +55,19 @@ def stretches(entries: Iterable[IndexEntry]) -> list[Stretch]:
     return found
 
 
-def dump_catalogue(shards: Mapping[str, Sequence[Stretch]]) -> bytes:
-    """Write what these shards hold; equal shards give equal bytes."""
+def dump_catalogue(shards: Mapping[str, Iterable[Stretch]]) -> Iterator[bytes]:
+    """Write what these shards hold, one after another; equal shards give equal bytes."""
     kinds = sorted({stretch.parts for held in shards.values() for stretch in held})
     number = {parts: index for index, parts in enumerate(kinds)}
-    lines = {
-        name: [[*stretch[:3], number[stretch.parts]] for stretch in shards[name]]
-        for name in sorted(shards)
-    }
-    return json.dumps({"parts": kinds, "shards": lines}, separators=(",", ":")).encode() + b"\n"
+    yield b'{"parts":' + _json(kinds) + b',"shards":{'
+    for place, name in enumerate(sorted(shards)):
+        rows = [[*stretch[:3], number[stretch.parts]] for stretch in shards[name]]
+        yield b"," * (place > 0) + _json(name) + b":" + _json(rows)
+    yield b"}}\n"
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def parse_catalogue(data: bytes) -> dict[str, list[Stretch]]:
@@ -90,6 +96,21 @@ def parse_rows(data: bytes) -> dict[str, list[Row]]:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"not a catalogue of shards: {error}") from None
     return shards
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The stretches of a shard, in some ten bytes each."""
+
+    data: bytes
+
+    @classmethod
+    def of(cls, held: Iterable[Stretch]) -> "Packed":
+        """Pack stretches, which come out as they went in."""
+        return cls(zlib.compress(b"".join(dump_catalogue({"": list(held)}))))
+
+    def __iter__(self) -> Iterator[Stretch]:
+        return iter(parse_catalogue(zlib.decompress(self.data))[""])
 
 
 class Catalogue:

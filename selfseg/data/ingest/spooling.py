@@ -9,16 +9,19 @@ import hashlib
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+from jaxtyping import Shaped
 from pydantic import ValidationError
 
 from selfseg import storage
 from selfseg.config import Config
 from selfseg.data.format.manifest import VideoEntry, background_url
-from selfseg.data.format.schema import encode_lossless
+from selfseg.data.format.schema import encode_lossless, sample_key, split_key
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.backgrounds import MedianImage
 from selfseg.data.ingest.motion import resize
@@ -53,6 +56,38 @@ class Ledger(Config):
 
     video: VideoEntry
     runs: tuple[Run, ...]
+
+
+_ROW = np.dtype(
+    [("frame", "i4"), ("samples", "i4"), ("offset", "i8"), ("size", "i8"), ("crc32", "u4")]
+)
+"""A `Run`; its key follows from its first frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """What a ledger says in 28 bytes a run, and where the runs lie: there may be millions."""
+
+    url: str
+    video: VideoEntry
+    rows: Shaped[np.ndarray, " runs"]
+
+    @classmethod
+    def of(cls, url: str, ledger: Ledger) -> "Spooled":
+        """Keep what a ledger says of the file at `url`."""
+        rows = [(split_key(r.key)[1], r.samples, r.offset, r.size, r.crc32) for r in ledger.runs]
+        return cls(url, ledger.video, np.array(rows, _ROW))
+
+    @property
+    def keys(self) -> list[str]:
+        """Of all runs."""
+        return [sample_key(self.video.id, frame) for frame in self.rows["frame"].tolist()]
+
+    def run(self, number: int) -> Run:
+        """Return a run as the ledger has it."""
+        frame, samples, offset, size, crc32 = self.rows[number].item()
+        key = sample_key(self.video.id, frame)
+        return Run(key=key, samples=samples, offset=offset, size=size, crc32=crc32)
 
 
 def spool_url(

@@ -4,14 +4,18 @@ import hashlib
 import math
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+from jaxtyping import Int64
+
 from selfseg import storage
-from selfseg.data.format.catalogue import Stretch, dump_catalogue, stretches
+from selfseg.data.format.catalogue import Packed, Stretch, dump_catalogue, stretches
 from selfseg.data.format.holdings import OURS, holdings, named
 from selfseg.data.format.index import dump_index, index_tar
 from selfseg.data.format.manifest import (
@@ -24,7 +28,7 @@ from selfseg.data.format.manifest import (
     newest_id,
     shard_url,
 )
-from selfseg.data.ingest.spooling import Ledger, Run
+from selfseg.data.ingest.spooling import Run, Spooled
 from selfseg.errors import UsageError, UserError
 
 ABANDONED_S = 30 * 24 * 3600
@@ -40,21 +44,46 @@ class Piece:
     run: Run
 
 
-def deal(spooled: Iterable[tuple[str, Ledger]], shard_bytes: int) -> list[list[Piece]]:
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What each shard gets; until it is asked for, a piece is a number.
+
+    spooled: whose runs are numbered one after another
+    deck: numbers of all runs, in the order in which they are dealt out
+    """
+
+    spooled: list[Spooled]
+    deck: Int64[np.ndarray, " runs"]
+    num_shards: int
+
+    def __len__(self) -> int:
+        return min(self.num_shards, len(self.deck))
+
+    def __iter__(self) -> Iterator[list[Piece]]:
+        starts = np.cumsum([0, *(len(part.rows) for part in self.spooled)])
+        for first in range(len(self)):
+            numbers = self.deck[first :: self.num_shards]
+            places = np.searchsorted(starts, numbers, side="right") - 1
+            parts = map(self.spooled.__getitem__, places)
+            runs = zip(parts, (numbers - starts[places]).tolist(), strict=True)
+            pieces = (Piece(part.url, part.run(number)) for part, number in runs)
+            yield sorted(pieces, key=lambda piece: piece.run.key)
+
+
+def deal(spooled: Iterable[Spooled], shard_bytes: int) -> Hands:
     """Deal the runs of all videos to as few shards of about `shard_bytes` at most as they need.
 
     Video after video is dealt out like cards, its runs in random order, so that every shard gets
     its share of every video. The order is a function of the keys alone. Within a shard keys rise.
     """
-    pieces = [
-        (_shuffle(ledger.video.id), _shuffle(run.key), Piece(url, run))
-        for url, ledger in spooled
-        for run in ledger.runs
-    ]
-    deck = [piece for _, _, piece in sorted(pieces, key=lambda entry: entry[:2])]
-    num_shards = math.ceil(sum(piece.run.size for piece in deck) / shard_bytes)
-    hands = [deck[first::num_shards] for first in range(num_shards)]
-    return [sorted(hand, key=lambda piece: piece.run.key) for hand in hands if hand]
+    parts = sorted(spooled, key=lambda part: _shuffle(part.video.id))
+    orders, count = [], 0
+    for _, same in groupby(parts, key=lambda part: part.video.id):
+        keys = np.fromiter((_shuffle(key) for part in same for key in part.keys), "S32")
+        orders.append(count + np.argsort(keys, kind="stable"))
+        count += len(keys)
+    size = sum(int(part.rows["size"].sum()) for part in parts)
+    return Hands(parts, np.concatenate(orders), math.ceil(size / shard_bytes))
 
 
 def _shuffle(name: str) -> bytes:
@@ -62,7 +91,7 @@ def _shuffle(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry, list[Stretch]]:
+def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry, Packed]:
     """Assemble a shard here, read it back, then upload it and its index; say what it holds.
 
     Raises:
@@ -91,16 +120,20 @@ def publish_shard(collection: str, pieces: Sequence[Piece]) -> tuple[ShardEntry,
         )
         storage.upload(path, shard_url(collection, entry.name))
     storage.write(index_url(collection, entry.name), index)
-    return entry, stretches(entries)
+    return entry, Packed.of(stretches(entries))
 
 
 def publish_catalogue(
-    collection: str, shards: Iterable[tuple[ShardEntry, Sequence[Stretch]]]
+    collection: str, shards: Iterable[tuple[ShardEntry, Iterable[Stretch]]]
 ) -> str:
     """Write what these shards hold under its SHA-256, which is returned."""
-    data = dump_catalogue({entry.name: held for entry, held in shards})
-    sha256 = hashlib.sha256(data).hexdigest()
-    storage.write(catalogue_url(collection, sha256), data)
+    with storage.scratch() as scratch:
+        path = scratch / "catalogue.json"
+        with path.open("w+b") as file:
+            file.writelines(dump_catalogue({entry.name: held for entry, held in shards}))
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        storage.upload(path, catalogue_url(collection, sha256))
     return sha256
 
 

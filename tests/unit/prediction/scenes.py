@@ -13,7 +13,7 @@ from selfseg.contracts import Detections, FramePairs, View
 from selfseg.data.format.manifest import Manifest
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.sources import SourceVideo, inspect
-from selfseg.data.ingest.spooling import spool, spool_url
+from selfseg.data.ingest.spooling import Spooled, spool, spool_url
 from selfseg.data.ingest.writing import commit, deal, publish_shard
 
 
@@ -103,13 +103,15 @@ def model_of(method: object, *, height: int = 48, width: int = 64) -> Any:
 def ingest(url: str, paths: list[Path], masks: Path | None, settings: IngestSettings) -> None:
     """Write a collection of one or a few videos in this process."""
     videos = [inspect(path, masks) for path in paths]
-    ledgers = [
-        (spool_url(url, video, settings, "tar"), spool(video, url, settings, lambda _: None))
+    spooled = [
+        Spooled.of(
+            spool_url(url, video, settings, "tar"), spool(video, url, settings, lambda _: None)
+        )
         for video in videos
         if isinstance(video, SourceVideo)
     ]
-    shards = [publish_shard(url, hand)[0] for hand in deal(ledgers, 2**26)]
-    entries = sorted((ledger.video for _, ledger in ledgers), key=lambda video: video.id)
+    shards = [publish_shard(url, hand)[0] for hand in deal(spooled, 2**26)]
+    entries = sorted((part.video for part in spooled), key=lambda video: video.id)
     manifest = Manifest(
         settings=settings,
         shard_bytes=2**26,

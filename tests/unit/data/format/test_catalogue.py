@@ -5,6 +5,7 @@ import pytest
 
 from selfseg.data.format.catalogue import (
     Catalogue,
+    Packed,
     Stretch,
     dump_catalogue,
     parse_catalogue,
@@ -50,9 +51,16 @@ def test_neighbouring_frames_with_the_same_parts_stand_together():
 
 def test_a_catalogue_says_what_was_written_and_the_order_of_shards_does_not_matter():
     shards = {"b": SECOND_SHARD, "a": FIRST_SHARD}
-    data = dump_catalogue(shards)
+    data = b"".join(dump_catalogue(shards))
     assert parse_catalogue(data) == shards
-    assert dump_catalogue(dict(reversed(shards.items()))) == data
+    assert b"".join(dump_catalogue(dict(reversed(shards.items())))) == data
+
+
+def test_what_was_packed_comes_out_and_makes_the_same_catalogue():
+    shards = {"b": SECOND_SHARD, "a": FIRST_SHARD, "c": []}
+    packed = {name: Packed.of(held) for name, held in shards.items()}
+    assert {name: list(held) for name, held in packed.items()} == shards
+    assert list(dump_catalogue(packed)) == list(dump_catalogue(shards))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,7 @@ def test_parts_videos_and_frames_are_known_of_every_sample():
 
 
 def test_rows_make_the_same_catalogue_as_stretches():
-    rows = parse_rows(dump_catalogue({"a": FIRST_SHARD, "b": SECOND_SHARD}))
+    rows = parse_rows(b"".join(dump_catalogue({"a": FIRST_SHARD, "b": SECOND_SHARD})))
     catalogue = Catalogue([rows["a"], rows["b"]])
     assert [catalogue.key(ordinal) for ordinal in range(len(catalogue))] == KEYS
     np.testing.assert_array_equal(

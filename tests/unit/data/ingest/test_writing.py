@@ -4,8 +4,12 @@ import gc
 import hashlib
 import io
 import json
+import pickle
+import random
 import tarfile
+import tracemalloc
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +19,7 @@ from webdataset.compat import WebDataset
 
 from selfseg import storage
 from selfseg.data.format import schema
+from selfseg.data.format.catalogue import Packed, Stretch
 from selfseg.data.format.holdings import refuse_strangers
 from selfseg.data.format.index import Span, parse_index
 from selfseg.data.format.manifest import (
@@ -29,11 +34,11 @@ from selfseg.data.format.manifest import (
     newest_id,
     shard_url,
 )
-from selfseg.data.format.schema import split_key
+from selfseg.data.format.schema import sample_key, split_key
 from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest import writing
 from selfseg.data.ingest.samples import Sample
-from selfseg.data.ingest.spooling import RUN_SAMPLES, Ledger, write_runs
+from selfseg.data.ingest.spooling import RUN_SAMPLES, Ledger, Run, Spooled, write_runs
 from selfseg.data.ingest.writing import Piece, commit, deal, publish_catalogue, publish_shard, sweep
 from selfseg.data.reading.collection import Collection
 from selfseg.errors import UsageError, UserError
@@ -50,15 +55,35 @@ def sample(video: str, frame: int) -> Sample:
     return Sample(f"{video}_{frame:08d}", parts)
 
 
-def spool(folder: Path) -> list[tuple[str, Ledger]]:
+def spool(folder: Path) -> list[Spooled]:
     folder.mkdir(parents=True)
-    ledgers = []
+    spooled = []
     for video, frames in VIDEOS.items():
         path = folder / f"{video}.tar"
         runs = tuple(write_runs((sample(video, frame) for frame in range(frames)), path))
         entry = VideoEntry(id=video, name=video[0], frames=frames, sha256="", masks_sha256=None)
-        ledgers.append((str(path), Ledger(video=entry, runs=runs)))
-    return ledgers
+        spooled.append(Spooled.of(str(path), Ledger(video=entry, runs=runs)))
+    return spooled
+
+
+def made_up(video: str, stretches: int, runs: int, seed: int = 0) -> Iterator[tuple[str, Ledger]]:
+    """Yield ledgers of a video's stretches, of so many runs each, and where nothing is spooled."""
+    draw = random.Random(f"{video} {seed}")
+    frames = RUN_SAMPLES * runs * stretches
+    entry = VideoEntry(id=video, name=video, frames=frames, sha256="f" * 64, masks_sha256=None)
+    for start in range(0, frames, RUN_SAMPLES * runs):
+        sizes = [512 * draw.randint(1, 2000) for _ in range(runs)]
+        found = tuple(
+            Run(
+                key=sample_key(video, start + RUN_SAMPLES * number),
+                samples=RUN_SAMPLES,
+                offset=sum(sizes[:number]),
+                size=size,
+                crc32=draw.getrandbits(32),
+            )
+            for number, size in enumerate(sizes)
+        )
+        yield f"s3://films/c/spool/{draw.getrandbits(64):016x}.tar", Ledger(video=entry, runs=found)
 
 
 def shards(folder: Path, shard_bytes: int = 40_000) -> list[ShardEntry]:
@@ -83,6 +108,63 @@ def test_equal_samples_give_equal_shards_wherever_written(tmp_path):
     hands = deal(reversed(spool(tmp_path / "two" / "spool")), 40_000)
     assert [publish_shard(str(tmp_path / "two"), hand)[0] for hand in hands] == first
     assert len(first) > 1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_runs_are_dealt_like_cards_in_the_order_of_their_hashes(seed):
+    draw = random.Random(seed)
+    names = draw.sample(["a", "a_1", "a_00000008", "a-b", "ab", "Z", "0", "swan_", "\u00fc"], 6)
+    ledgers = [
+        ledger
+        for name in names
+        for ledger in made_up(name, draw.randint(1, 4), draw.randint(1, 40), seed)
+    ]
+    draw.shuffle(ledgers)
+    pieces = [Piece(url, run) for url, ledger in ledgers for run in ledger.runs]
+
+    def place(piece: Piece) -> tuple[str, ...]:
+        key = piece.run.key
+        return tuple(hashlib.sha256(n.encode()).hexdigest() for n in (split_key(key)[0], key))
+
+    deck = sorted(pieces, key=place)
+    size = sum(piece.run.size for piece in deck)
+    for shard_bytes in (size, size // 3, size // 50, 512):
+        num_shards = -(-size // shard_bytes)
+        hands = [deck[first::num_shards] for first in range(min(num_shards, len(deck)))]
+        dealt = deal((Spooled.of(*ledger) for ledger in ledgers), shard_bytes)
+        assert len(dealt) == len(hands)
+        assert list(dealt) == [sorted(hand, key=lambda piece: piece.run.key) for hand in hands]
+
+
+def peak_of_dealing(videos: int, collection: str) -> int:
+    """Return the bytes a command holds at most, of videos of 1,280 runs in 20 stretches."""
+    ledgers = [
+        pickle.dumps(ledger)
+        for video in range(videos)
+        for ledger in made_up(f"some-film-{video}-0f3a9c21", 20, 64)
+    ]
+    tracemalloc.start()
+    try:
+        spooled = [Spooled.of(*pickle.loads(ledger)) for ledger in ledgers]
+        published = []
+        for number, hand in enumerate(deal(spooled, 10**8)):
+            sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+            entry = ShardEntry(
+                name=sha256[:16], samples=1, size=1, sha256=sha256, index_sha256=sha256
+            )
+            runs = (piece.run for piece in hand)
+            parts = ("image.jpg", "meta.json")
+            held = [Stretch(*split_key(run.key), run.samples, parts) for run in runs]
+            published.append((entry, Packed.of(held)))
+        publish_catalogue(collection, published)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_who_deals_holds_few_bytes_a_run_until_the_catalogue_is_written(tmp_path):
+    few, many = (peak_of_dealing(videos, str(tmp_path)) for videos in (2, 12))
+    assert many - few < 120 * 10 * 1280
 
 
 def test_what_shards_hold_is_told_by_their_catalogue(tmp_path):
