@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import get_context
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -41,14 +43,20 @@ def test_frames_differ_and_are_of_the_size_that_is_told(frames):
     assert decode_image(files[0]).shape == (HEIGHT, WIDTH, 3)
 
 
-@pytest.mark.parametrize("processes", [0, 1])
-def test_an_epoch_of_our_own_shards_holds_every_frame_once(frames, place, processes):
-    reading = Reading(str(place), "", checked=True, processes=processes)
-    read = {
+def epoch_of_our_own_shards(place: str, processes: int) -> dict[str, bytes]:
+    reading = Reading(place, "", checked=True, processes=processes)
+    return {
         key: data if isinstance(data, bytes) else data.numpy().tobytes()
         for batch in islice(selfseg_shards.batches(reading), 3)
         for key, data in zip(batch.keys, batch.contents, strict=True)
     }
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_epoch_of_our_own_shards_holds_every_frame_once(frames, place, processes):
+    # Loader processes are forks here, of a process that has no threads yet.
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        read = pool.submit(epoch_of_our_own_shards, str(place), processes).result()
     assert read == {
         sample_key(selfseg_shards.VIDEO, number): frame.read_bytes()
         for number, frame in enumerate(frames)

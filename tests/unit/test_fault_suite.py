@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -120,11 +121,8 @@ def train(folder: Path, name: str, *, learning_rate: float = 1e-2, stop: int | N
     """Train the game in this process, noted as workers' runs are; return the run's URL."""
     plan = toy_plan(folder / name, learning_rate=learning_rate)
 
-    def noting(run_url: str, rank: int, first_step: int) -> spied.NotingJournal:
-        return spied.NotingJournal(folder, run_url, rank, first_step)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session, "Journal", noting)
+        patch.setattr(session, "Journal", partial(spied.NotingJournal, folder))
         session.run(
             replace(plan, until=stop),
             Game(),

@@ -26,8 +26,10 @@ from selfseg.training.loop import Step
 class NotingJournal(Journal):
     """A journal that also notes each step in a file of this machine, before it returns."""
 
-    def __init__(self, folder: Path, run_url: str, rank: int, first_step: int) -> None:
-        super().__init__(run_url, rank, first_step)
+    def __init__(
+        self, folder: Path, run_url: str, rank: int, first_step: int, *, launched: float | None
+    ) -> None:
+        super().__init__(run_url, rank, first_step, launched=launched)
         self._notes = folder / f"rank_{rank}.jsonl"
         self._note("begin", first_step)
 

@@ -152,10 +152,10 @@ def test_what_many_states_name_is_held_once(url):
     for size in range(2, 20):
         commit(url, shard_bytes=size)
     gc.collect()
-    before = sum(isinstance(one, ShardEntry) for one in gc.get_objects())
+    before = sum(type(one) is ShardEntry for one in gc.get_objects())
     states, findings = read_states(url, newest_id(url) or "", None)
     gc.collect()
-    held = sum(isinstance(one, ShardEntry) for one in gc.get_objects()) - before
+    held = sum(type(one) is ShardEntry for one in gc.get_objects()) - before
     assert held == len(states.shards) == len(load_manifest(url).shards)
     assert findings == []
 
