@@ -6,7 +6,6 @@ of a local collection are read in place; those of a remote one are fetched whole
 `selfseg.data.reading.cache`.
 """
 
-import zlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Container
@@ -16,6 +15,7 @@ from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
+from isal import isal_zlib
 from jaxtyping import Bool
 
 from selfseg import storage
@@ -108,7 +108,7 @@ class Record:
         if span is None:
             raise UserError(f"{self.key}: the collection holds no {part} of it; ingest it again")
         data = shard.read(span)
-        if self._collection.verifies and zlib.crc32(data) != span.crc32:
+        if self._collection.verifies and isal_zlib.crc32(data) != span.crc32:
             raise self._damaged(shard, part, "its checksum differs")
         return data
 
