@@ -18,6 +18,7 @@ of each global batch. Changing them, even half-way, does not change what is trai
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -68,6 +69,13 @@ class Order:
                 f"data.batch_size {batch_size} exceeds the collection's {self.samples} samples; "
                 "set data.tail=carry or a smaller batch"
             )
+        # Of an epoch; what "drop" leaves out is at its end.
+        self._length = self.samples - (self.samples % batch_size if tail == "drop" else 0)
+        short, longer = divmod(self.samples, lanes)
+        lengths = [short + (lane < longer) for lane in range(lanes)]
+        self._lanes = [
+            (end - length, length) for end, length in zip(accumulate(lengths), lengths, strict=True)
+        ]
         self._layouts: dict[int, _Layout] = {}
 
     def batch(self, step: int) -> tuple[Sample, ...]:
@@ -86,26 +94,16 @@ class Order:
 
     def epoch(self, step: int) -> int:
         """Return the epoch that the first sample of global batch `step` belongs to."""
-        return self._locate(step * self.batch_size)[0]
-
-    def _locate(self, position: int) -> tuple[int, int]:
-        """Split a position in the endless stream of batches into epoch and position within it."""
-        length = self.samples
-        if self.tail == "drop":
-            length -= self.samples % self.batch_size
-        return divmod(position, length)
+        return step * self.batch_size // self._length
 
     def _sample(self, position: int) -> Sample:
-        epoch, place = self._locate(position)
+        epoch, place = divmod(position, self._length)
         index, lane = divmod(place, self.lanes)
-        length, longer = divmod(self.samples, self.lanes)
-        length += lane < longer
+        start, length = self._lanes[lane]
         block, within = divmod(index, self.block)
-        size = min(self.block, length - block * self.block)
-        shuffled = _shuffled(self.seed, epoch, lane, block, size)
-        lane_start = lane * (self.samples // self.lanes) + min(lane, longer)
-        sequence = lane_start + block * self.block + int(shuffled[within])
-        return Sample(epoch, self._layout(epoch).ordinal(sequence))
+        first = block * self.block
+        shuffled = _shuffled(self.seed, epoch, lane, block, min(self.block, length - first))
+        return Sample(epoch, self._layout(epoch).ordinal(start + first + shuffled.item(within)))
 
     def _layout(self, epoch: int) -> "_Layout":
         # Other threads may read ahead: what is looked up and what is kept are never one step.
