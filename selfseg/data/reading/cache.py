@@ -39,7 +39,7 @@ AHEAD_SHARE = 0.5
 """Of the limit: what may be held in all when something is fetched before it is asked for."""
 PATIENCE_S = 10.0
 """How long to wait for others to let go of files before the limit is called too small."""
-PAUSE_S = 0.05
+PAUSE_S = 0.01
 
 
 class CacheFull(UserError):  # noqa: N818 - what it says, not that it is one

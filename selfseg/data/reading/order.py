@@ -59,7 +59,6 @@ class Order:
         self.samples = int(self.starts[-1])
         self.seed, self.batch_size = seed, batch_size
         self.lanes, self.block = lanes, block
-        self.tail: Tail = tail
         if not self.samples:
             raise UsageError(
                 "the collection has no sample to read; ingest videos of 2 or more frames"
