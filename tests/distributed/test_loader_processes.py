@@ -53,11 +53,13 @@ def whole(url):
     return samples_of(read(url, 0))
 
 
-def read(url: str, loader_processes: int, *, rank=0, world_size=1, step=0) -> list[FramePairs]:
+def read(
+    url: str, loader_processes: int, *, rank=0, world_size=1, step=0, steps=STEPS
+) -> list[FramePairs]:
     config = CONFIG.override({"loader_processes": loader_processes})
     collection = Collection.open(url)
     endless = batches(collection, config, seed=5, step=step, rank=rank, world_size=world_size)
-    return list(islice(endless, STEPS))
+    return list(islice(endless, steps))
 
 
 def joined(parts: list[list[list[str]]]) -> list[list[str]]:
@@ -85,19 +87,8 @@ def test_any_number_of_loader_processes_gives_the_same_batches(url, whole, loade
 
 
 def test_batches_that_are_kept_are_never_written_over(url):
-    config = CONFIG.override({"loader_processes": 2})
-    reading = batches(Collection.open(url), config, seed=5, step=0, rank=0, world_size=1)
-    alone = batches(
-        Collection.open(url),
-        config.override({"loader_processes": 0}),
-        seed=5,
-        step=0,
-        rank=0,
-        world_size=1,
-    )
-    kept = list(islice(reading, 3 * 2 * SLOTS))
-    reading.close()
-    for batch, expected in zip(kept, alone, strict=False):
+    kept, alone = (read(url, processes, steps=3 * 2 * SLOTS) for processes in (2, 0))
+    for batch, expected in zip(kept, alone, strict=True):
         assert batch.keys == expected.keys
         assert torch.equal(batch.image, expected.image)
         assert torch.equal(batch.flow, expected.flow)

@@ -111,13 +111,12 @@ class Steps(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         """Read one batch."""
         samples = [_read(self.collection, ordinal) for ordinal in self.ordinals(step)]
-        batch = to_batch(samples, decoded=self.reading.decoded)
-        if not self.reading.processes or self.reading.decoded:
-            return batch
+        if self.reading.decoded or not self.reading.processes:
+            return to_batch(samples, decoded=self.reading.decoded)
         # As tensors, which go through shared memory.
-        files = [data for _, data in samples]
+        keys, files = zip(*samples, strict=True)
         joined = torch.frombuffer(bytearray().join(files), dtype=torch.uint8)
-        return Batch(batch.keys, torch.split(joined, [len(data) for data in files]))
+        return Batch(keys, torch.split(joined, [len(data) for data in files]))
 
 
 def order_of(collection: Collection) -> Order:
