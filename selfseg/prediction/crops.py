@@ -8,7 +8,8 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from selfseg.contracts import FramePairs
-from selfseg.data.reading.pairs import WHOLE_FRAME, Crop, Pair, on_grid, to_batch
+from selfseg.data.reading.pairs import WHOLE_FRAME, Crop, Pair, on_grid, stacked
+from selfseg.data.reading.tensors import to_batch
 
 SIDE = 0.8
 """Side of a crop, as a share of the frame's."""
@@ -37,7 +38,7 @@ def averaged(
     """
     total, times = np.zeros((2, *grid), np.float32)
     for crop in crops:
-        mask = segment(to_batch([on_grid(pair, *grid, crop) for pair in pairs])).numpy()
+        mask = segment(to_batch(stacked([on_grid(pair, *grid, crop) for pair in pairs]))).numpy()
         window = crop.window(*grid)
         rows, columns = total[window].shape
         seen = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,6 @@
 """What Ray Train does at each attempt, so that the workers take their first step soon."""
 
 import gc
-import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +40,7 @@ def in_worker(
     def run(settings: dict[str, Any]) -> None:
         try:
             if loaders:
-                start_loader_server()
+                server.start()
             _imported(pickled)(settings)
         except UserError:
             raise
@@ -60,11 +59,3 @@ def _imported(pickled: bytes) -> Callable[[dict[str, Any]], None]:
         return cloudpickle.loads(pickled)
     finally:
         gc.enable()
-
-
-def start_loader_server() -> None:
-    """Start the server that loader processes are forked from, and do not wait for it."""
-    # A process that is started first imports the main program of the one that starts it: here
-    # Ray's, which takes half a second and is of no use to a loader.
-    vars(sys.modules["__main__"]).pop("__file__", None)
-    server.start()

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, islice
@@ -16,11 +17,12 @@ import torch
 from selfseg import storage
 from selfseg.contracts import FramePairs
 from selfseg.data.format.manifest import shard_url
-from selfseg.data.reading import loader
+from selfseg.data.reading import server
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.following import Follower
 from selfseg.data.reading.loader import batches
 from selfseg.data.reading.passing import SLOTS
+from selfseg.data.reading.processes import begin, prepared
 from selfseg.data.reading.selection import DataConfig
 from selfseg.errors import UserError
 from tests.cached import fetch
@@ -28,17 +30,12 @@ from tests.exact_collection import write_collection
 from tests.reading import samples_of
 from tests.synthetic import moving_disc
 
-pytestmark = [
-    pytest.mark.distributed,
-    # The tests start more processes than small machines have cores.
-    pytest.mark.filterwarnings("ignore:This DataLoader will create"),
-]
+pytestmark = pytest.mark.distributed
 
 CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3)
 STEPS = 6
 SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["selfseg.data.reading.loader"])
+SERVER = server.context()
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +168,28 @@ def read_and_wait(url: str, sender: Connection) -> None:
     time.sleep(60)
 
 
+def square(number: int) -> int:
+    assert number < 5, "five is too much"
+    if number == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def test_items_come_in_order_and_of_a_lost_process_is_told_how_it_ended():
+    context = server.context()
+    squares = prepared(square, 0, 2, begin=bool, context=context)
+    assert list(islice(squares, 4)) == [0, 1, 4, 9]
+    with pytest.raises(RuntimeError, match=r"^loader process \d+ was killed by SIGKILL, maybe"):
+        next(squares)
+    assert not multiprocessing.active_children()
+
+
+def test_what_an_item_raises_is_told_with_its_traceback():
+    squares = prepared(square, 5, 1, begin=bool, context=server.context())
+    with pytest.raises(RuntimeError, match=r"(?s)^loader process \d+ failed:.*five is too"):
+        next(squares)
+
+
 def test_many_processes_fetch_one_object_and_none_sees_a_part_of_it(tmp_path):
     content = os.urandom(5_000_000)
     (tmp_path / "remote.tar").write_bytes(content)
@@ -199,7 +218,7 @@ def test_a_loader_process_has_its_workers_environment_and_nothing_more():
 
 def environment_after(environment: dict[str, str]) -> dict[str, str]:
     os.environ["SELFSEG_CACHE_LIMIT"] = "1"
-    loader._begin(environment, 0)
+    begin(environment)
     return dict(os.environ)
 
 

@@ -27,8 +27,6 @@ from tests.meeting import Meeting
 from tests.reading import samples_of
 from tests.synthetic import moving_disc
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
-
 CONFIG = DataConfig(height=24, width=32, batch_size=4, gaps=(1, 2), lanes=2, block=3)
 SCENES = {"swan": moving_disc(9), "car": moving_disc(5, seed=5)}
 EPOCH = 3

@@ -79,8 +79,12 @@ def to_batch(samples: Sequence[tuple[str, bytes]], *, decoded: bool) -> Batch:
     keys = [key for key, _ in samples]
     if not decoded:
         return Batch(keys, [data for _, data in samples])
-    frames = np.stack([decode(data) for _, data in samples])
-    return Batch(keys, torch.from_numpy(frames))
+    return Batch(keys, torch.from_numpy(decode_all([data for _, data in samples])))
+
+
+def decode_all(files: Sequence[bytes]) -> UInt8[np.ndarray, "b h w 3"]:
+    """Return JPEG files' frames, which are of one size."""
+    return np.stack([decode(data) for data in files])
 
 
 def decode(data: bytes) -> UInt8[np.ndarray, "h w 3"]:

@@ -4,10 +4,12 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from data_bench.reading import (
     BATCH,
@@ -17,9 +19,8 @@ from data_bench.reading import (
     Pause,
     Reading,
     begin,
-    to_batch,
+    decode_all,
 )
-from torch.utils.data import Dataset
 
 from selfseg.data.format.catalogue import Stretch, stretches
 from selfseg.data.format.index import IndexEntry, dump_index, index_tar
@@ -36,13 +37,15 @@ from selfseg.data.format.settings import IngestSettings
 from selfseg.data.ingest.writing import publish_catalogue
 from selfseg.data.reading.collection import Collection
 from selfseg.data.reading.order import Order
-from selfseg.data.reading.passing import prepared
 from selfseg.data.reading.prefetch import prefetching
+from selfseg.data.reading.processes import prepared
 from selfseg.data.reading.selection import DataConfig
 
 VIDEO = "frames-00000000"
-LAST_STEP = 2**62
 STEPS_AHEAD = DataConfig(height=1, width=1).prefetch_steps
+
+Contents = np.ndarray | Sequence[np.ndarray | bytes]
+"""Frames of a batch in one array, or files."""
 
 Held = tuple[ShardEntry, list[Stretch]]
 """A shard, and which samples it holds."""
@@ -78,15 +81,14 @@ def batches(reading: Reading, state: Any = None) -> Iterator[Batch]:
         os.environ["SELFSEG_CACHE"] = reading.cache
     steps, first = Steps(reading), state or 0
     prefetcher = prefetching(steps.collection, steps.ordinals, first, STEPS_AHEAD)
-    numbers = range(first, LAST_STEP)
     if reading.processes:  # forks, so before there are threads
-        upcoming = prepared(steps, numbers, reading.processes, begin=begin)
+        upcoming = prepared(steps.read, first, reading.processes, begin=partial(begin, 0))
     else:
-        upcoming = (steps[number] for number in numbers)
+        upcoming = map(steps.read, count(first))
     with prefetcher as reached:
         for number, batch in enumerate(upcoming, first):
             reached(number + 1)
-            yield batch
+            yield _as_tensors(*batch)
 
 
 def pause(reading: Reading, after: int) -> Pause:
@@ -95,7 +97,7 @@ def pause(reading: Reading, after: int) -> Pause:
     return Pause(after, next(stream).keys)
 
 
-class Steps(Dataset[Batch]):
+class Steps:
     """Global batches by their number."""
 
     def __init__(self, reading: Reading) -> None:
@@ -108,15 +110,26 @@ class Steps(Dataset[Batch]):
         """Return the samples of a batch."""
         return [sample.ordinal for sample in self.order.batch(step)]
 
-    def __getitem__(self, step: int) -> Batch:
-        """Read one batch."""
+    def read(self, step: int) -> tuple[Sequence[str], Contents]:
+        """Read one batch: its keys and its files, or their frames."""
         samples = [_read(self.collection, ordinal) for ordinal in self.ordinals(step)]
-        if self.reading.decoded or not self.reading.processes:
-            return to_batch(samples, decoded=self.reading.decoded)
-        # As tensors, which go through shared memory.
-        keys, files = zip(*samples, strict=True)
-        joined = torch.frombuffer(bytearray().join(files), dtype=torch.uint8)
-        return Batch(keys, torch.split(joined, [len(data) for data in files]))
+        keys, files = map(list, zip(*samples, strict=True))
+        if self.reading.decoded:
+            return keys, decode_all(files)
+        if not self.reading.processes:
+            return keys, files
+        # As arrays, which go through shared memory.
+        joined = np.frombuffer(b"".join(files), np.uint8)
+        return keys, np.split(joined, np.cumsum([len(data) for data in files])[:-1])
+
+
+def _as_tensors(keys: Sequence[str], contents: Any) -> Batch:
+    match contents:
+        case np.ndarray():
+            return Batch(keys, torch.from_numpy(contents))
+        case [np.ndarray(), *_]:
+            return Batch(keys, [torch.from_numpy(each) for each in contents])
+    return Batch(keys, contents)
 
 
 def order_of(collection: Collection) -> Order:

@@ -23,9 +23,6 @@ PATIENCE_S = 300.0
 
 VERBS = ("GET", "PUT", "HEAD", "POST", "DELETE")
 
-LOADER = "pt_data_worker"
-"""What torch names the processes of a DataLoader."""
-
 ROOM_BYTES = 65536
 """Left to each file of a worker whose disk is full: its log needs less, a checkpoint more."""
 
@@ -96,9 +93,12 @@ def kill_again_at_the_start(scene: Scene) -> None:
 
 def kill_loader(scene: Scene) -> None:
     """Let a process vanish that prepares a worker's batches."""
-    children = psutil.Process(scene.worker(scene.planned.rank)).children(recursive=True)
-    loaders = [each for each in children if each.name() == LOADER]
-    scene.draw().choice(loaders).kill()
+    (server,) = [
+        each
+        for each in psutil.Process(scene.worker(scene.planned.rank)).children()
+        if "forkserver" in " ".join(each.cmdline())
+    ]
+    scene.draw().choice(server.children()).kill()
 
 
 def kill_node(scene: Scene) -> None:

@@ -12,11 +12,8 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Shaped, UInt8
-from torch import Tensor
+from jaxtyping import Float32, Shaped, UInt8
 
-from selfseg.contracts import FramePairs
 from selfseg.data.format.schema import (
     IMAGE,
     MASK,
@@ -64,6 +61,23 @@ class Pair:
     camera_back: FlowField
     truth: Float32[np.ndarray, "rows columns 1"] | None = None
     background: UInt8[np.ndarray, "height width 3"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A batch that no tensors are made of yet; `FramePairs` says what each part means.
+
+    It has nothing of torch, which loader processes do without.
+    """
+
+    image: Float32[np.ndarray, "b 3 h w"]
+    flow: Float32[np.ndarray, "b 2 h w"]
+    flow_back: Float32[np.ndarray, "b 2 h w"]
+    camera: Float32[np.ndarray, "b 2 h w"]
+    camera_back: Float32[np.ndarray, "b 2 h w"]
+    keys: tuple[str, ...]
+    truth: Float32[np.ndarray, "b 1 h w"] | None = None
+    background: Float32[np.ndarray, "b 3 h w"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +194,19 @@ def on_grid(pair: Pair, height: int, width: int, view: Crop = WHOLE_FRAME) -> Pa
     )
 
 
-def to_batch(pairs: Sequence[Pair]) -> FramePairs:
+def stacked(pairs: Sequence[Pair]) -> Stack:
     """Stack pairs on one grid; all or none know their truth, or their background."""
     truths = [pair.truth for pair in pairs if pair.truth is not None]
     backgrounds = [pair.background for pair in pairs if pair.background is not None]
-    return FramePairs(
-        image=_stacked([pair.image for pair in pairs]).mul_(1 / 255),
-        flow=_stacked([pair.flow for pair in pairs]),
-        flow_back=_stacked([pair.flow_back for pair in pairs]),
-        camera=_stacked([pair.camera for pair in pairs]),
-        camera_back=_stacked([pair.camera_back for pair in pairs]),
+    return Stack(
+        image=_unit([pair.image for pair in pairs]),
+        flow=_planes([pair.flow for pair in pairs]),
+        flow_back=_planes([pair.flow_back for pair in pairs]),
+        camera=_planes([pair.camera for pair in pairs]),
+        camera_back=_planes([pair.camera_back for pair in pairs]),
         keys=tuple(pair.key for pair in pairs),
-        truth=_stacked(truths) if truths else None,
-        background=_stacked(backgrounds).mul_(1 / 255) if backgrounds else None,
+        truth=_planes(truths) if truths else None,
+        background=_unit(backgrounds) if backgrounds else None,
     )
 
 
@@ -219,6 +233,19 @@ def _seen_flow(
     return cv2.transform(_seen(flow, view, height, width), np.diag(scale))
 
 
-def _stacked(arrays: Sequence[Shaped[np.ndarray, "h w c"]]) -> Float[Tensor, "b c h w"]:
+def _unit(
+    images: Sequence[UInt8[np.ndarray, "h w 3"]],
+) -> Float32[np.ndarray, "b 3 h w"]:
+    """Return images as planes of [0, 1]."""
+    planes = _planes(images)
+    planes *= np.float32(1 / 255)
+    return planes
+
+
+def _planes(arrays: Sequence[Shaped[np.ndarray, "h w c"]]) -> Float32[np.ndarray, "b c h w"]:
     """Return (b, c, h, w) float32 of arrays (h, w, c)."""
-    return torch.stack([torch.from_numpy(array).permute(2, 0, 1) for array in arrays]).float()
+    height, width, channels = arrays[0].shape
+    planes = np.empty((len(arrays), channels, height, width), np.float32)
+    for plane, array in zip(planes, arrays, strict=True):
+        plane[...] = array.transpose(2, 0, 1)
+    return planes

@@ -17,8 +17,9 @@ from selfseg.data.reading.pairs import (
     on_grid,
     pairs_from,
     read_pair,
-    to_batch,
+    stacked,
 )
+from selfseg.data.reading.tensors import to_batch
 from tests.exact_collection import write_collection
 from tests.synthetic import moving_disc
 
@@ -172,7 +173,7 @@ def test_a_batch_is_stacked_planes_with_images_in_unit_range():
     image = np.zeros((4, 6, 3), np.uint8)
     image[..., 2] = 255
     pair = Pair("k", image, flow, -flow, 2 * flow, -2 * flow)
-    batch = to_batch([pair, pair])
+    batch = to_batch(stacked([pair, pair]))
     assert batch.keys == ("k", "k")
     assert batch.image.shape == (2, 3, 4, 6)
     assert batch.image.is_contiguous()
