@@ -2,16 +2,16 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 
 import ray
 from ray.actor import ActorProxy
 from ray.exceptions import GetTimeoutError, RayError
-from ray.train.v2._internal.execution.context import get_train_context
 
 from selfseg import storage
 from selfseg.runtime.cluster import on_this_node
+from selfseg.runtime.draining import DrainingNodes
 from selfseg.runtime.metrics import publisher
 from selfseg.training.audience import Failure, Report
 from selfseg.training.watchdog import BEAT_S, Place
@@ -24,7 +24,8 @@ class Board:
     worker that reports faster; a post to an actor costs the worker nothing.
     """
 
-    def __init__(self, run_url: str) -> None:
+    def __init__(self, run_url: str, draining: Container[str] | None = None) -> None:
+        """Begin empty; `draining`: ids of the nodes that are being taken away."""
         self._publisher = publisher(run_url)
         self._reports: list[Report] = []
         self._saved = 0
@@ -33,6 +34,7 @@ class Board:
         self._stopping = False
         self._places: dict[int, tuple[Place, float]] = {}
         self._waiting, self._waited = set[int](), set[int]()
+        self._draining = DrainingNodes() if draining is None else draining
 
     @ray.method
     def post(self, report: Report) -> None:
@@ -101,10 +103,10 @@ class Board:
         return self._stopping
 
     @ray.method
-    def beat(self, rank: int, place: Place) -> bool:
-        """Hear where a worker is; tell whether the run is to stop."""
+    def beat(self, rank: int, place: Place, node_id: str) -> bool:
+        """Hear where a worker is; tell whether the run is to stop or the worker's node is taken."""
         self._places[rank] = (place, time.monotonic())
-        return self._stopping
+        return self._stopping or node_id in self._draining
 
     @ray.method
     def places(self) -> dict[int, Place]:
@@ -156,13 +158,14 @@ class RayMeeting:
 
     def __init__(self, board: ActorProxy[Board]) -> None:
         self._board = board
-        self._stopping = False
+        self._must_leave = False
 
     def beat(self, rank: int, place: Place) -> None:
-        """Give a sign of life, and hear whether the run is asked to stop."""
+        """Give a sign of life, and hear whether this worker is to leave."""
         # The board's node may be gone, or busy: the run goes on without it.
         with contextlib.suppress(RayError, GetTimeoutError):
-            self._stopping = ray.get(self._board.beat.remote(rank, place), timeout=BEAT_S)
+            heard = self._board.beat.remote(rank, place, ray.get_runtime_context().get_node_id())
+            self._must_leave = ray.get(heard, timeout=BEAT_S)
 
     def places(self) -> Mapping[int, Place]:
         """Return where all workers said they were last; none if the board does not answer."""
@@ -175,10 +178,9 @@ class RayMeeting:
         self._board.post.remote(Report(0, 0, notes=(note,)))
 
     def must_leave(self) -> bool:
-        """Tell whether the run is asked to stop, or the node of one of its workers is taken.
+        """Tell whether the run is asked to stop, or this worker's node is taken.
 
-        Ray Train's `get_preemption_info` has all workers wait for each other at an actor, at
-        every step; what it agrees on lies in each worker, and an exchange that is made anyway
-        lets them agree.
+        Each is told of its own node alone: an exchange between all of them that is made at every
+        step anyway lets them agree.
         """
-        return self._stopping or get_train_context().preemption_context.preemption_info is not None
+        return self._must_leave

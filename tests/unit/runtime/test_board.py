@@ -1,4 +1,4 @@
-"""What workers leave word of: an outage of a store is told once, whoever meets it."""
+"""What workers leave word of: an outage is told once, a drain to whom it concerns."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -8,14 +8,21 @@ import pytest
 
 from selfseg import storage
 from selfseg.runtime.board import Board, RayAudience
+from selfseg.training.watchdog import Place
 
+PLACE = Place("next batch", waits=False, seconds=3.0)
 AWAY, BACK = "s3://b/x: the store is away", "s3://b/x: answers again after 9 s"
 
 
 @pytest.fixture
-def board(monkeypatch: pytest.MonkeyPatch) -> Any:
+def drained() -> set[str]:
+    return set()
+
+
+@pytest.fixture
+def board(monkeypatch: pytest.MonkeyPatch, drained: set[str]) -> Any:
     monkeypatch.setattr("selfseg.runtime.board.publisher", lambda run_url: Mock())
-    return Board("run")
+    return Board("run", drained)
 
 
 def shown(board: Any) -> list[str]:
@@ -49,3 +56,29 @@ def test_who_is_lost_while_it_waits_hides_no_later_outage(board):
     board.note_outage(0, AWAY, waits=True)
     board.note_outage(0, BACK, waits=False)
     assert shown(board) == [f"worker 0: {AWAY}", f"worker 0: {BACK}"]
+
+
+def test_a_worker_leaves_when_its_own_node_is_taken(board, drained):
+    assert not board.beat(1, PLACE, "hers")
+    drained.add("hers")
+    assert board.beat(1, PLACE, "hers")
+    assert not board.stopping()  # it moves; the run goes on
+
+
+def test_a_node_without_a_worker_of_the_run_is_taken_and_nobody_leaves(board, drained):
+    drained.add("somebody else's")
+    assert not board.beat(0, PLACE, "his")
+    assert not board.beat(1, PLACE, "hers")
+
+
+def test_a_worker_that_was_on_a_taken_node_before_stays_where_it_is_now(board, drained):
+    drained.add("left")
+    assert board.beat(1, PLACE, "left")
+    assert not board.beat(0, PLACE, "new")  # before worker 0 says that the attempt begins
+    board.begin()
+    assert not board.beat(1, PLACE, "new")
+
+
+def test_a_run_that_is_to_stop_is_told_so_wherever_its_workers_are(board):
+    board.stop()
+    assert board.beat(0, PLACE, "his")

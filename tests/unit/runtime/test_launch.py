@@ -137,8 +137,8 @@ def test_fewer_gpus_than_workers_are_refused_instead_of_left_idle(monkeypatch):
 
 def test_a_failure_is_told_to_the_attempt_after_it_alone(monkeypatch):
     monkeypatch.setattr("selfseg.runtime.board.publisher", lambda run_url: Mock())
-    board: Any = RealBoard("run")
-    board.beat(1, Place("next batch", waits=False, seconds=3.0))
+    board: Any = RealBoard("run", draining=())
+    board.beat(1, Place("next batch", waits=False, seconds=3.0), "node")
     board.note_failure("worker 1 was lost")
     told = board.begin()
     assert told is not None
