@@ -24,6 +24,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(draining, "time", clock)
+    monkeypatch.setattr(draining, "ANSWER_S", 60)  # however busy the machine is
     return clock
 
 
@@ -54,7 +55,7 @@ def test_ray_is_asked_once_a_beat_however_many_workers_there_are(clock):
     assert asked == [0, BEAT_S, 2 * BEAT_S, 3 * BEAT_S]
 
 
-def test_who_asks_waits_once_for_a_store_that_does_not_answer_and_then_no_more(clock):
+def test_who_asks_waits_once_for_a_store_that_does_not_answer_and_then_no_more(clock, monkeypatch):
     known: set[str] = {"a"}
     asked: list[float] = []
     answers = threading.Event()
@@ -68,13 +69,14 @@ def test_who_asks_waits_once_for_a_store_that_does_not_answer_and_then_no_more(c
     nodes = DrainingNodes(ask)
     assert "a" in nodes
     answers.clear()
+    monkeypatch.setattr(draining, "ANSWER_S", ANSWER_S)
     known.add("b")
     began = time.monotonic()
     for _ in range(50):
         clock.now += BEAT_S
         assert "a" in nodes  # the last answer holds
         assert "b" not in nodes
-    assert time.monotonic() - began < 20 * ANSWER_S
+    assert time.monotonic() - began < 20 * ANSWER_S  # of 50
     assert len(asked) == 2
     answers.set()
     while "b" not in nodes:  # what it told late counts as well
