@@ -11,7 +11,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
@@ -99,7 +99,6 @@ class _Process:
         """Wait for its next item, and let it prepare another."""
         try:
             item = self._connection.recv()
-            self._connection.send_bytes(TAKEN)
         except (EOFError, OSError):
             self._process.join(PATIENCE_S)
             raise RuntimeError(
@@ -107,6 +106,8 @@ class _Process:
             ) from None
         if isinstance(item, _Raised):
             raise RuntimeError(f"loader process {self._process.pid} failed:\n{item.traceback}")
+        with suppress(OSError):  # it has ended since: the next item tells, this one is whole
+            self._connection.send_bytes(TAKEN)
         return item
 
     def ask_to_end(self) -> None:
