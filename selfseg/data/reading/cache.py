@@ -192,14 +192,20 @@ def _download(wanted: _Wanted) -> FileIO:
             os.ftruncate(file.fileno(), wanted.size or 0)
         storage.pour(wanted.url, partial(wanted.write, file.fileno()))
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
-            raise DamagedObject(
-                f"{wanted.url}: damaged: its sha256 is not {wanted.sha256}; ingest it again"
-            )
+            raise DamagedObject(f"{wanted.url}: {_damage(wanted)}; ingest it again")
         with _room(wanted, 0) if wanted.size is None else _locked(wanted.folder):
             part.replace(wanted.path)
         held = _opened(wanted.path)
         assert held  # for `file` still holds it too
         return held
+
+
+def _damage(wanted: _Wanted) -> str:
+    """Say what is known of an object that has another content than it should."""
+    size = storage.size(wanted.url)
+    if wanted.size is not None and size < wanted.size:
+        return f"cut off after {size} of {wanted.size} bytes"
+    return f"damaged: its sha256 is not {wanted.sha256}"
 
 
 def _locked(folder: Path) -> filelock.FileLock:
