@@ -138,7 +138,7 @@ def test_a_shard_that_changes_while_it_is_fetched_is_named_and_no_mixture_is_rea
     line = error_of(collection, loader_processes)
     assert line.startswith(tuple(shards_of(collection)))
     # The last, if a part is asked for that the object has no more.
-    said = ("changed by another process", "damaged", "shorter than what is asked of it")
+    said = ("changed by another process", "cut off", "damaged", "shorter than what is asked of it")
     assert any(each in line for each in said)
     for shard in collection.manifest.shards:
         # Another than the one that was cut may have come whole before.
@@ -248,6 +248,7 @@ def test_a_shard_that_is_cut_off_in_the_bucket_is_named(bucket, loader_processes
     collection = Collection.open(bucket)
     shard = cut_off(collection, left)
     line = error_of(collection, loader_processes)
-    assert line.startswith(f"{shard_url(bucket, shard.name)}: damaged: ")
+    told = f"cut off after {left} of {shard.size} bytes; ingest it again"
+    assert line.startswith(f"{shard_url(bucket, shard.name)}: {told}")
     first = sum(collection.counts[:1])
     assert any(collection.key(first + row) in line for row in range(shard.samples))

@@ -21,7 +21,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from io import FileIO
 from pathlib import Path
 from threading import Event
@@ -190,9 +189,15 @@ def _download(wanted: _Wanted) -> FileIO:
             stack.callback(part.unlink, missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_SH)
             os.ftruncate(file.fileno(), wanted.size or 0)
-        storage.pour(wanted.url, partial(wanted.write, file.fileno()))
+        ends = [0]  # of what came, in any order
+
+        def write(data: bytes, offset: int) -> None:
+            wanted.write(file.fileno(), data, offset)
+            ends.append(offset + len(data))
+
+        storage.pour(wanted.url, write)
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
-            raise DamagedObject(f"{wanted.url}: {_damage(wanted)}; ingest it again")
+            raise DamagedObject(f"{wanted.url}: {_damage(wanted, max(ends))}; ingest it again")
         with _room(wanted, 0) if wanted.size is None else _locked(wanted.folder):
             part.replace(wanted.path)
         held = _opened(wanted.path)
@@ -200,9 +205,8 @@ def _download(wanted: _Wanted) -> FileIO:
         return held
 
 
-def _damage(wanted: _Wanted) -> str:
-    """Say what is known of an object that has another content than it should."""
-    size = storage.size(wanted.url)
+def _damage(wanted: _Wanted, size: int) -> str:
+    """Say what is known of an object of `size` bytes that has another content than it should."""
     if wanted.size is not None and size < wanted.size:
         return f"cut off after {size} of {wanted.size} bytes"
     return f"damaged: its sha256 is not {wanted.sha256}"
