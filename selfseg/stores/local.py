@@ -161,11 +161,12 @@ def download(url: str, path: Path) -> None:
         shutil.copyfileobj(source, file)
 
 
-def pour(url: str, write: Callable[[bytes, int], object]) -> None:
-    """Hand a file's bytes to `write(bytes, offset)`."""
+def pour(url: str, write: Callable[[bytes, int], object]) -> int:
+    """Hand a file's bytes to `write(bytes, offset)`; return how many."""
     file, end = OpenFile(url), size(url)
     for offset in range(0, end, _CHUNK):
         write(file.read(offset, min(_CHUNK, end - offset)), offset)
+    return end
 
 
 def write_at(descriptor: int, data: bytes, offset: int) -> None:

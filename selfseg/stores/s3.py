@@ -142,8 +142,10 @@ def download(url: str, path: Path) -> None:
         pour(url, partial(local.write_at, file.fileno()))
 
 
-def pour(url: str, write: Callable[[bytes, int], object]) -> None:
+def pour(url: str, write: Callable[[bytes, int], object]) -> int:
     """Hand an object's bytes to `write(bytes, offset)`; a large one's from several threads.
+
+    Returns how many there are.
 
     What fails first, `write` included, ends the other parts and is raised.
     """
@@ -171,6 +173,7 @@ def pour(url: str, write: Callable[[bytes, int], object]) -> None:
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
+    return size
 
 
 def upload(path: Path, url: str) -> None:

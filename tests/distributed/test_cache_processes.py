@@ -159,10 +159,10 @@ def begin(folder: Path) -> None:
     os.environ.update(settings(folder))
     pour = storage.pour
 
-    def noted(url: str, write: Callable[[bytes, int], object]) -> None:
+    def noted(url: str, write: Callable[[bytes, int], object]) -> int:
         with (folder / "log").open("a") as log:
             log.write(f"{url}\n")
-        pour(url, write)
+        return pour(url, write)
 
     storage.pour = noted
 

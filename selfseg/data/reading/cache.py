@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from threading import Event
@@ -189,15 +190,9 @@ def _download(wanted: _Wanted) -> FileIO:
             stack.callback(part.unlink, missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_SH)
             os.ftruncate(file.fileno(), wanted.size or 0)
-        ends = [0]  # of what came, in any order
-
-        def write(data: bytes, offset: int) -> None:
-            wanted.write(file.fileno(), data, offset)
-            ends.append(offset + len(data))
-
-        storage.pour(wanted.url, write)
+        size = storage.pour(wanted.url, partial(wanted.write, file.fileno()))
         if hashlib.file_digest(file, "sha256").hexdigest() != wanted.sha256:
-            raise DamagedObject(f"{wanted.url}: {_damage(wanted, max(ends))}; ingest it again")
+            raise DamagedObject(f"{wanted.url}: {_damage(wanted, size)}; ingest it again")
         with _room(wanted, 0) if wanted.size is None else _locked(wanted.folder):
             part.replace(wanted.path)
         held = _opened(wanted.path)
